@@ -1,0 +1,3 @@
+"""Shared code of the notebook series: facial emotion recognition on FER-2013, re-done and judged."""
+
+__version__ = "0.1.0"
