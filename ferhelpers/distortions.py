@@ -1,0 +1,254 @@
+"""The five distortions: as the report did them, and as the field means them.
+
+Each exists in two forms. `report` is literal, its accidents included; `textbook` is what the name usually
+means, in five severities. Everything works on a batch at once and returns new `uint8` images. Noise is seeded
+per call: the same seed gives the same bytes, on any machine.
+"""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from ferhelpers.errors import InputError
+
+NAMES = ("gaussian_blur", "gaussian_noise", "salt_pepper", "speckle", "occlusion")
+SEVERITIES = (1, 2, 3, 4, 5)
+
+# Textbook constants, one a severity. Noise: CIFAR-10-C (Hendrycks and Dietterich 2019, make_cifar_c.py). Blur: its
+# sigmas times 48/32, as our images are that much larger. Occlusion is not in CIFAR-10-C: a square, as in Cutout
+# (DeVries and Taylor 2017), that grows to the area of the report's quarter.
+SEVERITY_TABLE = {
+    "gaussian_blur": ("sigma of the kernel, pixels", (0.6, 0.9, 1.05, 1.2, 1.5)),
+    "gaussian_noise": ("standard deviation, share of the full scale of 255", (0.04, 0.06, 0.08, 0.09, 0.10)),
+    "salt_pepper": ("chance that a pixel is hit, half of them white, half black", (0.01, 0.02, 0.03, 0.05, 0.07)),
+    "speckle": ("standard deviation, share of the pixel's own value", (0.06, 0.10, 0.12, 0.16, 0.20)),
+    "occlusion": ("side of the black square, pixels", (8, 12, 16, 20, 24)),
+}
+
+
+def _normal(images, seed):
+    return np.random.default_rng(seed).standard_normal(images.shape, dtype=np.float32)
+
+
+def _to_uint8(values):
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _cast(noise):
+    """The C cast of small floats to uint8: towards zero, then modulo 256 (-1.5 becomes 255)."""
+    return noise.astype(np.int8).view(np.uint8)
+
+
+# The report's Gaussian noise (section 5.1.2) is a public snippet, repaired by its authors in a way that they do not
+# give, with "a variance value of 4". Each function below is one reading of that sentence. They take
+# images uint8 (N, 48, 48) and a seed (an int or a numpy Generator).
+
+def noise_snippet(images, seed=0):
+    """The snippet as it stands, N(0, variance 4) in place of its uniform noise: 0.75 x + 0.25 * 0.25 * noise."""
+    return _to_uint8(0.75 * images + 0.0625 * 2 * _normal(images, seed))
+
+
+def noise_darkening(images, seed=0):
+    """What the snippet does without any noise: 0.75 x. The seed has no effect."""
+    return _to_uint8(np.float32(0.75) * images)
+
+
+def noise_snippet_cast(images, seed=0):
+    """The snippet with its noise cast to uint8 first, so that -1 becomes 255: 31 % of the pixels gain 16."""
+    return _to_uint8(0.75 * images + np.float32(0.0625) * _cast(2 * _normal(images, seed)))
+
+
+def noise_snippet_unit(images, seed=0):
+    """The snippet on images scaled to 0..1: 0.75 x + noise of 0.125 of the full scale (32 grey levels)."""
+    return _to_uint8(0.75 * images + 255 * 0.0625 * 2 * _normal(images, seed))
+
+
+def noise_variance(images, seed=0):
+    """The plain words on a 0..255 scale: x + N(0, variance 4), a sigma of 2 grey levels."""
+    return _to_uint8(images + 2 * _normal(images, seed))
+
+
+def noise_sigma(images, seed=0):
+    """"Variance" taken for the standard deviation: x + N(0, sigma 4 grey levels)."""
+    return _to_uint8(images + 4 * _normal(images, seed))
+
+
+def noise_saturated(images, seed=0):
+    """x + N(0, variance 4) cast to uint8, added with saturation (cv2.add): 31 % of the pixels turn white, or nearly."""
+    return cv2.add(images, _cast(2 * _normal(images, seed)))
+
+
+def noise_unit(images, seed=0):
+    """The plain words on a 0..1 scale: x + N(0, variance 4), a sigma of 510 grey levels; little of the face is left."""
+    return _to_uint8(images + 255 * 2 * _normal(images, seed))
+
+
+NOISE_READINGS = {
+    "snippet": noise_snippet, "darkening": noise_darkening, "snippet_cast": noise_snippet_cast,
+    "snippet_unit": noise_snippet_unit, "variance": noise_variance, "sigma": noise_sigma,
+    "saturated": noise_saturated, "unit": noise_unit,
+}
+
+
+# The report's form.
+
+def _report_blur(images, rng):
+    out = np.empty_like(images)
+    for image, target in zip(images, out):
+        target[:] = cv2.GaussianBlur(image, (7, 7), 0)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
+    return out
+
+
+def _report_salt_pepper(images, rng):
+    out = images.copy()
+    flat = out.reshape(len(out), 48 * 48)
+    for colour in (255, 0):  # black last, so it may fall on white
+        hits = rng.integers(30, 500, len(out), endpoint=True)
+        flat[np.repeat(np.arange(len(out)), hits), rng.integers(0, 48 * 48, hits.sum())] = colour
+    return out
+
+
+def _report_speckle(images, rng):
+    return images + images * _cast(_normal(images, rng))  # uint8 throughout: both operations wrap modulo 256
+
+
+def _report_occlusion(images, rng):
+    row, column = np.divmod(rng.integers(0, 4, len(images)), 2)
+    return _black_out(images, 24 * row, 24 * column, 24)
+
+
+def _black_out(images, top, left, side):
+    """Blacken one square an image; top and left (N,), in pixels."""
+    grid = np.arange(48)
+    rows = (grid >= top[:, None]) & (grid < top[:, None] + side)
+    columns = (grid >= left[:, None]) & (grid < left[:, None] + side)
+    return np.where(rows[:, :, None] & columns[:, None, :], np.uint8(0), images)
+
+
+_REPORT = {
+    "gaussian_blur": _report_blur, "gaussian_noise": NOISE_READINGS["snippet"],
+    "salt_pepper": _report_salt_pepper, "speckle": _report_speckle, "occlusion": _report_occlusion,
+}
+
+
+# The textbook form; `constant` is the entry of SEVERITY_TABLE.
+
+def _textbook_blur(images, constant, rng):
+    out = np.empty_like(images)
+    for image, target in zip(images, out):
+        target[:] = cv2.GaussianBlur(image, (0, 0), constant)
+    return out
+
+
+def _textbook_noise(images, constant, rng):
+    return _to_uint8(images + np.float32(255 * constant) * _normal(images, rng))
+
+
+def _textbook_salt_pepper(images, constant, rng):
+    draw = rng.random(images.shape, dtype=np.float32)
+    out = np.where(draw < constant, np.uint8(0), images)
+    out[draw < constant / 2] = 255
+    return out
+
+
+def _textbook_speckle(images, constant, rng):
+    return _to_uint8(images + np.float32(constant) * images * _normal(images, rng))
+
+
+def _textbook_occlusion(images, constant, rng):
+    top, left = rng.integers(0, 48 - constant, (2, len(images)), endpoint=True)
+    return _black_out(images, top, left, constant)
+
+
+_TEXTBOOK = {
+    "gaussian_blur": _textbook_blur, "gaussian_noise": _textbook_noise,
+    "salt_pepper": _textbook_salt_pepper, "speckle": _textbook_speckle, "occlusion": _textbook_occlusion,
+}
+
+
+def apply(name, images, *, form="report", severity=None, seed=0):
+    """Distort a batch of images.
+
+    Args:
+        name: one of NAMES.
+        images: uint8 (N, 48, 48), 0..255. Not changed.
+        form: "report" (literal) or "textbook".
+        severity: 1..5 for the textbook form (SEVERITY_TABLE says what they mean); None for the report's.
+        seed: int from 0. Severities of one seed share their draws, so they differ in strength alone.
+
+    Returns:
+        uint8 (N, 48, 48).
+
+    Raises:
+        InputError: unknown name, form or severity; images of another type or shape.
+
+    Source: report, section 5.1; Hendrycks and Dietterich 2019 (arXiv:1903.12261) for the severities.
+    Used in: 02, and by every evaluation through `test_sets`.
+    """
+    if name not in NAMES:
+        raise InputError(f"distortion {name!r} is unknown: choose one of {', '.join(NAMES)}")
+    if images.dtype != np.uint8 or images.shape[1:] != (48, 48):
+        raise InputError(f"images are {images.dtype} {images.shape}: a distortion takes uint8 (N, 48, 48)")
+    rng = np.random.default_rng([seed, NAMES.index(name)])
+    if form == "report":
+        if severity is not None:
+            raise InputError(f"severity is {severity!r}, but the report's form has none: leave it out or ask for form='textbook'")
+        return _REPORT[name](images, rng)
+    if form != "textbook":
+        raise InputError(f"form {form!r} is unknown: choose 'report' or 'textbook'")
+    if severity not in SEVERITIES:
+        raise InputError(f"severity is {severity!r}: the textbook form takes 1, 2, 3, 4 or 5")
+    return _TEXTBOOK[name](images, SEVERITY_TABLE[name][1][severity - 1], rng)
+
+
+def sections(n):
+    """Cut n images into the report's five consecutive sections: 3,589 gives 718, 718, 718, 718, 717.
+
+    Args:
+        n: number of images.
+
+    Returns:
+        Five slices, in the order of NAMES; the first n % 5 are one longer than the rest.
+
+    Source: report, section 5.1. Used in: 02, 03.
+    """
+    bounds = [0] + [(n // 5) * k + min(k, n % 5) for k in range(1, 6)]
+    return tuple(slice(a, b) for a, b in zip(bounds, bounds[1:]))
+
+
+def sectioned(images, seed=0):
+    """The report's distorted test set: each section with its own distortion, in the report's form.
+
+    Args:
+        images: uint8 (N, 48, 48), 0..255.
+        seed: int from 0.
+
+    Returns:
+        uint8 (N, 48, 48), in the order of the input.
+
+    Source: report, section 5.1. Used in: 02, and by every evaluation.
+    """
+    return np.concatenate([apply(name, images[part], seed=seed) for name, part in zip(NAMES, sections(len(images)))])
+
+
+def test_sets(dataset, seed=0):
+    """Every set that a network is tested on.
+
+    Args:
+        dataset: a `data.Dataset`.
+        seed: int from 0.
+
+    Returns:
+        dict of name -> `data.Split`: "clean" (the public split), "private", "sections" (`sectioned` public split),
+        then each of NAMES on the whole public split, in the report's form.
+
+    Used in: 02, and by every training.
+    """
+    public = dataset.public
+    distorted = {name: replace(public, images=apply(name, public.images, seed=seed)) for name in NAMES}
+    return {"clean": public, "private": dataset.private,
+            "sections": replace(public, images=sectioned(public.images, seed)), **distorted}
+
+
+test_sets.__test__ = False  # pytest takes an imported function of this name for a test

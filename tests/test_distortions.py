@@ -1,0 +1,237 @@
+"""Each distortion against its law, its slow per-image form, and the report's words."""
+
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from scipy import stats
+
+from ferhelpers import distortions
+from ferhelpers.distortions import NAMES, NOISE_READINGS, SEVERITIES, SEVERITY_TABLE, apply, sectioned, sections
+from ferhelpers.errors import InputError
+
+FORMS = [("report", None)] + [("textbook", severity) for severity in SEVERITIES]
+
+
+def pictures(n, low=0, high=256, seed=0):
+    return np.random.default_rng(seed).integers(low, high, (n, 48, 48), dtype=np.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(0, 7), seed=st.integers(0, 2**32), name=st.sampled_from(NAMES), form=st.sampled_from(FORMS))
+def test_keeps_shape_type_and_input_and_repeats(n, seed, name, form):
+    images = pictures(n, seed=seed)
+    before = images.copy()
+    out = apply(name, images, form=form[0], severity=form[1], seed=seed)
+    assert out.dtype == np.uint8 and out.shape == images.shape
+    assert not np.shares_memory(out, images) and np.array_equal(images, before)
+    assert np.array_equal(out, apply(name, images, form=form[0], severity=form[1], seed=seed))
+
+
+@pytest.mark.parametrize("form,severity", FORMS)
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_other_seed_other_noise(name, form, severity):
+    images = pictures(20, low=20)
+    first, second = (apply(name, images, form=form, severity=severity, seed=s) for s in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 6), seed=st.integers(0, 2**32))
+def test_report_blur_is_cv2_image_by_image(n, seed):
+    images = pictures(n, seed=seed)
+    out = apply("gaussian_blur", images, seed=seed)
+    assert np.array_equal(out, [cv2.GaussianBlur(image, (7, 7), 0) for image in images])
+    by_sigma = np.stack([cv2.GaussianBlur(image, (7, 7), 1.4) for image in images])
+    assert np.abs(out.astype(int) - by_sigma).mean() < 1.5  # "sigma 0" takes fixed taps, close to this sigma
+
+
+def test_report_noise_is_cv2_add_weighted_within_rounding():
+    images = pictures(50)
+    out = apply("gaussian_noise", images)
+    dark = np.stack([cv2.addWeighted(image.astype(np.float32), 0.75, 0 * image.astype(np.float32), 0.25, 0) for image in images])
+    difference = out.astype(np.float32)[images > 4] - dark[images > 4]
+    assert abs(difference.mean()) < 0.005
+    # steps of 0.75 x leave rounding errors 0, 1/4, 1/2, -1/4, on top of a noise of sigma 0.125
+    assert np.abs(difference).max() < 1.3 and 0.05 < difference.std() < 0.4
+
+
+@pytest.mark.parametrize("name,mean,sigma", [
+    ("snippet", 75, 0.125), ("darkening", 75, 0), ("snippet_unit", 75, 31.875), ("variance", 100, 2), ("sigma", 100, 4)])
+def test_noise_readings_have_the_stated_mean_and_sigma(name, mean, sigma):
+    noise = NOISE_READINGS[name](np.full((200, 48, 48), 100, np.uint8)).astype(float)
+    expected = sigma if sigma < 0.2 else np.hypot(sigma, np.sqrt(1 / 12))  # rounding adds 1/12; it swallows less than 1/2
+    assert noise.mean() == pytest.approx(mean, abs=0.25)
+    assert noise.std() == pytest.approx(0 if sigma < 0.2 else expected, rel=0.02, abs=0.02)
+
+
+def test_noise_readings_that_cast():
+    images = np.full((200, 48, 48), 100, np.uint8)
+    below = stats.norm.cdf(-1, scale=2)  # noise at or below -1 wraps to 255, 254, ...
+    assert (NOISE_READINGS["snippet_cast"](images) > 80).mean() == pytest.approx(below, abs=0.005)
+    assert (NOISE_READINGS["saturated"](images) == 255).mean() == pytest.approx(below, abs=0.005)
+    assert np.isin(NOISE_READINGS["unit"](images), (0, 255)).mean() > 0.7
+    assert list(NOISE_READINGS)[0] == "snippet"
+    assert np.array_equal(apply("gaussian_noise", images),
+                          NOISE_READINGS["snippet"](images, np.random.default_rng([0, NAMES.index("gaussian_noise")])))
+
+
+def slow_speckle(image, gauss):
+    out = np.empty_like(image)
+    for (row, column), x in np.ndenumerate(image):
+        out[row, column] = (int(x) + int(x) * (int(gauss[row, column]) % 256)) % 256
+    return out
+
+
+def test_report_speckle_equals_the_loop():
+    images = pictures(3)
+    gauss = np.random.default_rng([5, NAMES.index("speckle")]).standard_normal(images.shape, dtype=np.float32)
+    assert np.array_equal(apply("speckle", images, seed=5), [slow_speckle(x, g) for x, g in zip(images, gauss)])
+
+
+def test_report_speckle_law():
+    """68 % unchanged, 14 % doubled, 14 % black, 2 % tripled and 2 % negated, all modulo 256."""
+    images = np.full((500, 48, 48), 101, np.uint8)
+    out = apply("speckle", images)
+    cdf = stats.norm.cdf
+    for value, chance in [(101, cdf(1) - cdf(-1)), (202, cdf(2) - cdf(1)), (0, cdf(2) - cdf(1)),
+                          (303 % 256, cdf(3) - cdf(2)), (-101 % 256, cdf(3) - cdf(2))]:
+        assert (out == value).mean() == pytest.approx(chance, abs=0.002)
+
+
+def slow_salt_pepper(image, rng):
+    out = image.copy()
+    for colour in (255, 0):
+        for _ in range(rng.integers(30, 500, endpoint=True)):
+            out[rng.integers(0, 48), rng.integers(0, 48)] = colour
+    return out
+
+
+def test_report_salt_pepper_bounds_and_law():
+    images = np.full((3000, 48, 48), 128, np.uint8)
+    out = apply("salt_pepper", images)
+    white, black = (out == 255).sum((1, 2)), (out == 0).sum((1, 2))
+    assert np.isin(out, (0, 128, 255)).all()
+    assert white.max() <= 500 and black.max() <= 500 and (white + black).min() >= 30
+    # n draws with replacement leave 2304 (1 - (1 - 1/2304)^n) places hit; n is uniform on 30..500
+    n = np.arange(30, 501)
+    hit = 1 - (1 - 1 / 2304) ** n
+    assert black.mean() == pytest.approx(2304 * hit.mean(), rel=0.03)
+    assert white.mean() == pytest.approx(2304 * hit.mean() * (1 - hit.mean()), rel=0.03)  # black covers some
+    assert black.min() < 40 and black.max() > 440
+
+
+def test_report_salt_pepper_is_distributed_as_the_loop():
+    image = np.full((48, 48), 128, np.uint8)
+    rng = np.random.default_rng(1)
+    slow = np.stack([slow_salt_pepper(image, rng) for _ in range(250)])
+    fast = apply("salt_pepper", np.repeat(image[None], 2500, 0))
+    for colour in (0, 255):
+        counts = [(x == colour).sum((1, 2)) for x in (slow, fast)]
+        assert stats.ks_2samp(*counts).pvalue > 0.001
+    assert np.abs((fast != 128).mean(0) - (fast != 128).mean()).max() < 0.05  # no place is favoured
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 30), seed=st.integers(0, 2**32))
+def test_report_occlusion_blackens_exactly_one_quarter(n, seed):
+    images = pictures(n, low=1, seed=seed)
+    quarters = lambda x: x.reshape(n, 2, 24, 2, 24).swapaxes(2, 3).reshape(n, 4, 24, 24)
+    before, after = quarters(images), quarters(apply("occlusion", images, seed=seed))
+    black = (after == 0).all((2, 3))
+    assert (black.sum(1) == 1).all()
+    assert np.array_equal(after[~black], before[~black])
+
+
+def test_report_occlusion_takes_all_quarters_equally():
+    out = apply("occlusion", np.full((4000, 48, 48), 9, np.uint8))
+    counts = [(out[:, r, c] == 0).sum() for r in (0, 24) for c in (0, 24)]
+    assert sum(counts) == 4000 and stats.chisquare(counts).pvalue > 0.001
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_textbook_constants(severity):
+    images = np.full((100, 48, 48), 100, np.uint8)
+    constant = lambda name: SEVERITY_TABLE[name][1][severity - 1]
+    out = {name: apply(name, images, form="textbook", severity=severity).astype(float) for name in NAMES}
+    assert (out["gaussian_blur"] == 100).all()
+    assert out["gaussian_noise"].std() == pytest.approx(255 * constant("gaussian_noise"), rel=0.02)
+    assert out["speckle"].std() == pytest.approx(100 * constant("speckle"), rel=0.02)
+    for colour in (0, 255):
+        assert (out["salt_pepper"] == colour).mean() == pytest.approx(constant("salt_pepper") / 2, rel=0.06)
+    assert ((out["occlusion"] == 0).sum((1, 2)) == constant("occlusion") ** 2).all()
+
+
+def test_textbook_blur_spreads_a_point_by_its_sigma():
+    point = np.zeros((1, 48, 48), np.uint8)
+    point[0, 20:28, 20:28] = 255
+    for severity, sigma in zip(SEVERITIES, SEVERITY_TABLE["gaussian_blur"][1]):
+        profile = apply("gaussian_blur", point, form="textbook", severity=severity)[0].astype(float).sum(0)
+        place = np.arange(48) - np.average(np.arange(48), weights=profile)
+        assert np.average(place**2, weights=profile) == pytest.approx(63 / 12 + sigma**2, rel=0.06)  # a box of 8 has variance 63/12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_severities_grow(name):
+    smooth = np.stack([cv2.GaussianBlur(image, (0, 0), 2) for image in pictures(60)])
+    change = [np.abs(apply(name, smooth, form="textbook", severity=s).astype(int) - smooth).mean() for s in SEVERITIES]
+    assert change == sorted(change) and len(set(change)) == 5
+
+
+def test_report_sections():
+    assert [part.stop - part.start for part in sections(3589)] == [718, 718, 718, 718, 717]
+    for n in range(12):
+        expected = np.array_split(np.arange(n), 5)
+        assert all(np.array_equal(np.arange(n)[part], e) for part, e in zip(sections(n), expected))
+
+
+@dataclass(frozen=True)
+class Split:
+    images: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    public: Split
+    private: Split
+
+
+def test_test_sets():
+    public, private = (Split(pictures(33, seed=s), np.arange(33, dtype=np.uint8) % 7) for s in (1, 2))
+    sets = distortions.test_sets(Dataset(public, private), seed=3)
+    assert list(sets) == ["clean", "private", "sections", *NAMES]
+    assert sets["clean"] is public and sets["private"] is private
+    for name in NAMES:
+        assert np.array_equal(sets[name].images, apply(name, public.images, seed=3))
+        assert sets[name].labels is public.labels
+    for name, part in zip(NAMES, sections(33)):
+        assert np.array_equal(sets["sections"].images[part], apply(name, public.images[part], seed=3))
+    assert np.array_equal(sets["sections"].images, sectioned(public.images, 3))
+
+
+@pytest.mark.parametrize("wrong,words", [
+    (dict(name="fog"), "distortion 'fog' is unknown: choose one of gaussian_blur, "),
+    (dict(form="real"), "form 'real' is unknown: choose 'report' or 'textbook'"),
+    (dict(severity=2), "the report's form has none"),
+    (dict(form="textbook"), "severity is None: the textbook form takes 1, 2, 3, 4 or 5"),
+    (dict(form="textbook", severity=6), "severity is 6"),
+    (dict(images=np.zeros((2, 48, 48))), r"images are float64 \(2, 48, 48\): a distortion takes uint8"),
+    (dict(images=np.zeros((2, 32, 32), np.uint8)), r"\(2, 32, 32\)"),
+])
+def test_mistakes_are_named(wrong, words):
+    call = dict(name="speckle", images=pictures(2)) | wrong
+    with pytest.raises(InputError, match=words):
+        apply(call.pop("name"), call.pop("images"), **call)
+
+
+def test_all_five_on_the_test_set_in_a_second():
+    images = pictures(3589)
+    start = time.process_time()
+    for name in NAMES:
+        apply(name, images)
+    assert time.process_time() - start < 1
