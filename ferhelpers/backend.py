@@ -1,0 +1,115 @@
+"""The only module that talks to TensorFlow or JAX directly: fused operations, gradients, hardware, precision.
+
+Everything else is Keras 3 code that runs on either. The backend is chosen by `KERAS_BACKEND` before Keras is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import keras
+
+
+def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, training: bool):
+    """Batch normalisation over the last axis in one kernel, in the dtype of `x` with float32 statistics.
+
+    Args:
+        x: (N, H, W, C) float32, bfloat16 or float16.
+        scale, offset, mean, variance: (C,) float32; `mean` and `variance` are used only when not training.
+
+    Returns:
+        (outputs as `x`, batch mean (C,), batch variance (C,) over the population), or None where the backend has no
+        such kernel. The last two are meaningless when not training.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    scale, offset, mean, variance = (tf.convert_to_tensor(v) for v in (scale, offset, mean, variance))
+    statistics = (tf.zeros([0]), tf.zeros([0])) if training else (mean, variance)
+    outputs, batch_mean, batch_variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=scale, offset=offset, mean=statistics[0], variance=statistics[1], epsilon=epsilon, is_training=training
+    )
+    # The kernel returns the variance over n - 1; Keras' moving variance is that over n.
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
+    return outputs, batch_mean, batch_variance * (count - 1) / count
+
+
+def jit_compile():
+    """Whether Keras should compile with XLA: not on TensorFlow's CPU, where it is several times slower."""
+    return False if keras.backend.backend() == "tensorflow" and not _gpus() else "auto"
+
+
+def best_precision() -> str:
+    """The fastest precision that this hardware computes in: bfloat16, float16 on GPUs before Ampere, else float32."""
+    capabilities = [capability for _, capability in _gpus()]
+    if capabilities:
+        return "mixed_bfloat16" if min(capabilities) >= 8.0 else "mixed_float16"
+    if keras.backend.backend() == "jax":  # XLA's bfloat16 convolutions are slower than float32 on a CPU
+        return "float32"
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() else "float32"
+
+
+def hardware() -> dict:
+    """What the numbers were computed on: processor, cores and GPUs (names as the backend gives them)."""
+    return {
+        "processor": _cpu_info("model name") or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpus": [name for name, _ in _gpus()],
+    }
+
+
+def _gpus() -> list[tuple[str, float]]:
+    """(name, compute capability) of every GPU that the backend sees."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        found = []
+        for gpu in tf.config.list_physical_devices("GPU"):
+            details = tf.config.experimental.get_device_details(gpu)
+            major, minor = details.get("compute_capability", (0, 0))
+            found.append((details.get("device_name", gpu.name), major + minor / 10))
+        return found
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [
+            (device.device_kind, float(getattr(device, "compute_capability", None) or 0))
+            for device in jax.devices()
+            if device.platform in ("gpu", "cuda", "rocm")
+        ]
+    return []
+
+
+def _cpu_info(field: str) -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")
+
+
+def _cpu_flags() -> set[str]:
+    return set(_cpu_info("flags").split())
+
+
+def gradient(function, arguments: list):
+    """Differentiate a function of several arrays.
+
+    Args:
+        function: list of arrays -> (scalar to differentiate, anything else that it computed on the way).
+        arguments: the arrays at which, and by which, to differentiate.
+
+    Returns:
+        (list of gradients, shaped like `arguments`, zero where the scalar does not depend on one; that anything else).
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(function, has_aux=True)(arguments)
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(arguments)
+        scalar, extra = function(arguments)
+    return tape.gradient(scalar, arguments, unconnected_gradients=tf.UnconnectedGradients.ZERO), extra

@@ -1,0 +1,190 @@
+"""The study as a table: every training that the report describes is one frozen, comparable Experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferhelpers.errors import InputError
+
+ARCHITECTURES = ("cnn", "efficientnetb0")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+VALIDATIONS = ("separate", "test")
+WIRINGS = ("sequential", "listing")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training. Equal experiments on equal data are one run, whoever asks for them.
+
+    Attributes:
+        architecture: "cnn" or "efficientnetb0" (which ignores blocks, dropout, normalisation, width and wiring).
+        blocks: blocks of layers of the CNN, 1..5 (report 8.1).
+        dropout: rate after every block, 0 <= rate < 1.
+        normalisation: batch normalisation after every convolution.
+        width: factor on the numbers of filters; 1.0 is the report's.
+        wiring: "sequential" or "listing" (block 4 bypassed, as printed in the report; 5 blocks only).
+        weights: EfficientNet's start: "none", "imagenet" or the path of a file (its content is what counts).
+        augmentation: random rotation, shift and flip (report 5.2).
+        validation: "separate" (15 % of Training) or "test" (PublicTest, as in the tutorial; all of Training is trained on).
+        learning_rate, decay: Adam's rate at step t is learning_rate / (1 + decay * t) (report 6.1.1).
+        epochs, batch_size: passes over the training images, images a step.
+        precision: "auto" (chosen from the hardware, recorded in the run) or a Keras dtype policy.
+        seed: of the initial weights, the order of the images, dropout and augmentation.
+
+    Raises:
+        InputError: a value out of range or an impossible combination.
+    """
+
+    architecture: str = "cnn"
+    blocks: int = 5
+    dropout: float = 0.3
+    normalisation: bool = True
+    width: float = 1.0
+    wiring: str = "sequential"
+    weights: str = "none"
+    augmentation: bool = False
+    validation: str = "separate"
+    learning_rate: float = 1e-4
+    decay: float = 1e-6
+    epochs: int = 100
+    batch_size: int = 64
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, allowed in (
+            ("architecture", ARCHITECTURES),
+            ("wiring", WIRINGS),
+            ("validation", VALIDATIONS),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(allowed)}")
+        for name, right, condition in (
+            ("blocks", "1 to 5", 1 <= self.blocks <= 5),
+            ("dropout", "at least 0 and below 1", 0 <= self.dropout < 1),
+            ("width", "above 0 and at most 4", 0 < self.width <= 4),
+            ("learning_rate", "above 0 and finite", 0 < self.learning_rate < math.inf),
+            ("decay", "at least 0 and finite", 0 <= self.decay < math.inf),
+            ("epochs", "at least 1", self.epochs >= 1),
+            ("batch_size", "at least 1", self.batch_size >= 1),
+            ("seed", "0 to 2**31 - 1", 0 <= self.seed < 2**31),
+        ):
+            if not condition:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be {right}")
+        if self.wiring == "listing" and self.blocks != 5:
+            raise InputError(f"wiring 'listing' bypasses block 4 of 5, and blocks is {self.blocks}; set blocks to 5")
+        if self.architecture == "cnn" and self.weights != "none":
+            raise InputError("weights start EfficientNet only; the CNNs are trained from random weights")
+
+    def content(self) -> dict:
+        """What makes two experiments the same: all fields, a weights file by its SHA-256 instead of its path."""
+        content = dataclasses.asdict(self)
+        if self.weights not in ("none", "imagenet"):
+            path = Path(self.weights)
+            if not path.is_file():
+                raise InputError(f'WEIGHTS names no file: {path}; give "none", "imagenet" or the path of a weights file')
+            with open(path, "rb") as file:
+                content["weights"] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return content
+
+    def key(self, fingerprint: str) -> str:
+        """SHA-256 (hex) of the experiment's content and of the data's fingerprint: the name of its run."""
+        text = json.dumps({"experiment": self.content(), "data": fingerprint}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def slug(self) -> str:
+        """A readable name for folders and progress lines; the key tells apart what it leaves out."""
+        if self.architecture != "cnn":
+            return f"{self.architecture}-{self.epochs}epochs-seed{self.seed}"
+        parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
+        parts += ["nonorm"] * (not self.normalisation) + ["listing"] * (self.wiring == "listing")
+        parts += ["augmented"] * self.augmentation + ["testval"] * (self.validation == "test")
+        return "-".join([*parts, f"{self.epochs}epochs", f"seed{self.seed}"])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a profile may change of the report's protocol; the defaults are the protocol.
+
+    Attributes:
+        epochs: of a training for which the report has 100. The final network trains 55/100 of it, EfficientNet
+            20/100, rounded up.
+        width, learning_rate, batch_size, precision, weights, seed: as in Experiment.
+    """
+
+    epochs: int = 100
+    width: float = 1.0
+    learning_rate: float = 1e-4
+    batch_size: int = 64
+    precision: str = "auto"
+    weights: str = "imagenet"
+    seed: int = 0
+
+    @classmethod
+    def from_parameters(cls, parameters: dict) -> Settings:
+        """From a notebook's parameters (`EPOCHS`, `WIDTH`, ...); other parameters are passed over."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name.lower(): value for name, value in parameters.items() if name.lower() in names})
+
+    def experiment(self, report_epochs: int = 100, **changes) -> Experiment:
+        """An Experiment at these settings; `report_epochs` is how long the report trained it."""
+        return Experiment(
+            epochs=math.ceil(self.epochs * report_epochs / 100),
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            precision=self.precision,
+            seed=self.seed,
+            **{"width": self.width, **changes},
+        )
+
+
+def baselines(settings: Settings) -> dict[str, Experiment]:
+    """The 5-block CNN, augmented: with PublicTest as validation (6.1.1), with 15 % of Training (6.1.3: the baseline of
+    all later tables), and wired as the report's listing has it. Used in: 03."""
+    return {
+        "baseline_test_validation": settings.experiment(augmentation=True, validation="test"),
+        "baseline": settings.experiment(augmentation=True),
+        "listing": settings.experiment(augmentation=True, wiring="listing"),
+    }
+
+
+def layer_ablation(settings: Settings) -> dict[str, Experiment]:
+    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks without normalisation (8.1, Grad-CAM).
+    Used in: 04."""
+    networks = {f"blocks_{blocks}": settings.experiment(blocks=blocks) for blocks in range(1, 6)}
+    return {**networks, "no_normalisation": settings.experiment(normalisation=False)}
+
+
+def dropout_ablation(settings: Settings) -> dict[str, Experiment]:
+    """4 blocks at dropout 0.3 (which is `blocks_4`), 0.5 and 0.65, not augmented (8.2, Tables 9-14). Used in: 05."""
+    return {f"dropout_{rate:g}": settings.experiment(blocks=4, dropout=rate) for rate in (0.3, 0.5, 0.65)}
+
+
+def final_model(settings: Settings) -> dict[str, Experiment]:
+    """The final network, 2 blocks at dropout 0.65 for 55 epochs, augmented (9), and the baseline. Used in: 06."""
+    return {
+        "baseline": baselines(settings)["baseline"],
+        "final": settings.experiment(55, blocks=2, dropout=0.65, augmentation=True),
+    }
+
+
+def efficientnet(settings: Settings) -> dict[str, Experiment]:
+    """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it. Used in: 07."""
+    network = settings.experiment(20, architecture="efficientnetb0", weights=settings.weights, width=1.0)
+    return {**final_model(settings), "efficientnet": network}
+
+
+STUDY = {
+    "03_baseline": baselines,
+    "04_layer_ablation": layer_ablation,
+    "05_dropout_ablation": dropout_ablation,
+    "06_final_model": final_model,
+    "07_efficientnet": efficientnet,
+}

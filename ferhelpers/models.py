@@ -1,0 +1,137 @@
+"""The study's networks: the CNN family of the report and EfficientNetB0, functional and flat.
+
+Every network takes images (N, 48, 48, 1) with pixels 0..255 (not rescaled: the report removed the tutorial's 1/255) and
+returns logits (N, 7); the softmax is in the loss. Flat means that every layer is reached by `model.get_layer(name)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from ferhelpers.data import CLASSES, IMAGE_SIZE
+from ferhelpers.errors import InputError
+from ferhelpers.layers import BatchNormalization, RandomWarp
+
+BLOCKS = ((64, 2), (128, 3), (256, 4), (256, 4), (512, 4))  # (filters, convolutions) of each block, report 5.2
+# MD5 of Keras' efficientnetb0_notop.h5 (keras.src.applications.efficientnet.WEIGHTS_HASHES["b0"][1])
+IMAGENET_MD5 = "50bc09e76180e00e4465e1a485ddc09d"
+
+
+def build_cnn(
+    blocks: int = 5,
+    dropout: float = 0.3,
+    normalisation: bool = True,
+    width: float = 1.0,
+    wiring: str = "sequential",
+    augmentation: bool = False,
+    batch_normalisation=BatchNormalization,
+) -> keras.Model:
+    """The CNN of the report, section 5.2, by its first `blocks` blocks.
+
+    Each block is two to four 3x3 convolutions with ReLU (`conv1_1` ...), each followed by batch normalisation, then
+    2x2 max-pooling (`pool1_1`) and dropout (`drop1_1`); then `flatten` and `output`.
+
+    Args:
+        blocks: 1..5.
+        dropout: rate after every block, 0 <= rate < 1.
+        normalisation: False leaves batch normalisation out (report 8.1, for Grad-CAM).
+        width: factor on the number of filters (1.0 is the report's; at least one filter stays).
+        wiring: "sequential", or "listing": block 5 is fed from `drop3_1`, as the report's listing has it, so that
+            block 4 is bypassed. (The listing's `conv5_4`, which is fed from itself, cannot be built and is sequential.)
+        augmentation: put `RandomWarp` before the first convolution (active while training only).
+        batch_normalisation: the layer class to normalise with.
+
+    Returns:
+        keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7).
+
+    Used in: 03, 04, 05, 06, 07.
+    """
+    inputs = x = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
+    if augmentation:
+        x = RandomWarp(name="augmentation")(x)
+    dropped = {}
+    for block, (filters, convolutions) in enumerate(BLOCKS[:blocks], start=1):
+        if wiring == "listing" and block == 5:
+            x = dropped[3]
+        for convolution in range(1, convolutions + 1):
+            name = f"{block}_{convolution}"
+            units = max(1, round(filters * width))
+            x = layers.Conv2D(units, 3, padding="same", activation="relu", name=f"conv{name}")(x)
+            if normalisation:
+                x = batch_normalisation(name=f"norm{name}")(x)
+        x = layers.MaxPooling2D(name=f"pool{block}_1")(x)
+        x = dropped[block] = layers.Dropout(dropout, name=f"drop{block}_1")(x)
+    return keras.Model(inputs, _logits(layers.Flatten(name="flatten")(x)), name=f"cnn_{blocks}_blocks")
+
+
+def build_efficientnet(weights: str = "none") -> keras.Model:
+    """EfficientNetB0 without its top, average-pooled, on the grey channel repeated three times (report 5.3).
+
+    Args:
+        weights: "imagenet" (downloaded by Keras), the path of a local weights file of EfficientNetB0 without top
+            (Keras' `efficientnetb0_notop.h5`, or one saved with `save_weights`), or "none": random, not pre-trained.
+
+    Returns:
+        keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7). The network normalises inside.
+
+    Raises:
+        InputError: no network access for "imagenet", or a file that is missing or of another network.
+
+    Source: Tan and Le 2019 (arXiv:1905.11946). Used in: 07.
+    """
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
+    colour = layers.Concatenate(name="grey_to_rgb")([inputs] * 3)
+    if weights == "none":
+        backbone = _efficientnet(None, input_tensor=colour)
+    elif weights == "imagenet" or _md5(weights) == IMAGENET_MD5:
+        backbone = _imagenet(weights, colour)
+    else:
+        backbone = _efficientnet(None, input_tensor=colour)
+        backbone.set_weights(_weights_from_file(weights))
+    return keras.Model(inputs, _logits(backbone.output), name="efficientnetb0")
+
+
+def _logits(x):
+    return layers.Dense(len(CLASSES), dtype="float32", name="output")(x)
+
+
+def _efficientnet(weights, **arguments) -> keras.Model:
+    return keras.applications.EfficientNetB0(include_top=False, weights=weights, pooling="avg", **arguments)
+
+
+def _imagenet(weights: str, colour) -> keras.Model:
+    """With weights="imagenet" Keras also corrects the input's scale, so its own file goes in by Keras' own road."""
+    try:
+        if weights != "imagenet":
+            keras.utils.get_file(
+                "efficientnetb0_notop.h5", Path(weights).resolve().as_uri(), cache_subdir="models", file_hash=IMAGENET_MD5
+            )
+        return _efficientnet("imagenet", input_tensor=colour)
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise InputError(
+            "the ImageNet weights of EfficientNetB0 could not be downloaded "
+            f"({str(error).splitlines()[0]}); fetch efficientnetb0_notop.h5 where there is a network and pass its path "
+            "as WEIGHTS, or set WEIGHTS to none for a network that is not pre-trained"
+        ) from error
+
+
+def _weights_from_file(path: str) -> list:
+    backbone = _efficientnet(None, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
+    try:
+        backbone.load_weights(path)
+    except Exception as error:  # h5py and Keras raise many types for a file that does not fit
+        raise InputError(
+            f"{path} does not hold the weights of EfficientNetB0 without its top: {str(error).splitlines()[0]}"
+        ) from error
+    return backbone.get_weights()
+
+
+def _md5(path: str) -> str:
+    if not Path(path).is_file():
+        raise InputError(f'WEIGHTS names no file: {path}; give "none", "imagenet" or the path of a weights file')
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

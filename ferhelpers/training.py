@@ -1,0 +1,251 @@
+"""An experiment and a dataset go in, a run in the store comes out."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from ferhelpers import backend, distortions, evaluation, gradcam, models
+from ferhelpers.data import CLASSES, Dataset, Split
+from ferhelpers.experiments import Experiment
+from ferhelpers.runs import Predictions, Run, Store, write_atomically, write_json
+
+VALIDATION_SHARE = 0.15  # report section 3
+PREDICTION_BATCH = 256
+
+
+def train_all(
+    experiments: dict[str, Experiment], dataset: Dataset, store: Store, seeds: int = 1, progress=print
+) -> dict[str, list[Run]]:
+    """Train what is not in the store yet, each experiment with `seeds` seeds (its own and the following ones).
+
+    Args:
+        experiments: name -> Experiment.
+        seeds: runs an experiment.
+        progress: called with one line of text an epoch.
+
+    Returns:
+        name -> its runs, one a seed. Where the store shows stored results, a run that is not among them is left out.
+
+    Used in: 03, 04, 05, 06, 07.
+    """
+    runs = {}
+    for name, experiment in experiments.items():
+        for seed in range(experiment.seed, experiment.seed + seeds):
+            run = train(replace(experiment, seed=seed), dataset, store, name, progress)
+            if run:
+                runs.setdefault(name, []).append(run)
+    return runs
+
+
+def train(
+    experiment: Experiment, dataset: Dataset, store: Store, name: str = "", progress: Callable[[str], None] = print
+) -> Run | None:
+    """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
+
+    Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1). The order of the images,
+    dropout and augmentation of an epoch depend on (seed, epoch) alone, so that a resumed training is the undisturbed one.
+
+    Args:
+        name: what progress lines call it.
+        progress: called with one line of text an epoch.
+
+    Returns:
+        The run; None where the store shows stored results and this one is not among them.
+    """
+    fingerprint = dataset.fingerprint
+    run = store.find(experiment, fingerprint)
+    if run or store.results:
+        return run
+    name = name or experiment.slug
+    with store.lock(experiment, fingerprint, lambda: progress(f"{name}: waiting for another process that trains it")):
+        run = store.find(experiment, fingerprint)
+        return run or _train(experiment, dataset, store.path(experiment, fingerprint), name, progress)
+
+
+def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[Split, Split]:
+    """The images that an experiment is trained and validated on (report 5.3, 6.1.3).
+
+    "separate": 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the rest;
+    "test": all of Training, and PublicTest.
+    """
+    if experiment.validation == "test":
+        return dataset.training, dataset.public
+    images, labels = dataset.training.images, dataset.training.labels
+    kept, held = train_test_split(
+        np.arange(len(labels)), test_size=VALIDATION_SHARE, random_state=0, stratify=_stratification(labels)
+    )
+    kept, held = np.sort(kept), np.sort(held)
+    return Split(images[kept], labels[kept]), Split(images[held], labels[held])
+
+
+def build(experiment: Experiment) -> keras.Model:
+    """The experiment's network, freshly initialised from its seed, compiled with the report's optimiser."""
+    precision = backend.best_precision() if experiment.precision == "auto" else experiment.precision
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(experiment.seed)
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        if experiment.architecture == "efficientnetb0":
+            model = models.build_efficientnet(experiment.weights)
+        else:
+            model = models.build_cnn(
+                experiment.blocks,
+                experiment.dropout,
+                experiment.normalisation,
+                experiment.width,
+                experiment.wiring,
+                experiment.augmentation,
+            )
+        rate = keras.optimizers.schedules.InverseTimeDecay(experiment.learning_rate, 1, experiment.decay)
+        model.compile(
+            keras.optimizers.Adam(rate),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=backend.jit_compile(),
+        )
+    finally:
+        keras.config.set_dtype_policy(previous)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Logits, float32 (N, 7), of uint8 images (N, 48, 48)."""
+    return np.asarray(model.predict(images[..., None], batch_size=PREDICTION_BATCH, verbose=0), dtype="float32")
+
+
+def environment(model: keras.Model) -> dict:
+    """Versions, backend, hardware and precision that a run was made with."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in ("ferhelpers", "keras", keras.backend.backend(), "numpy", "opencv-python-headless"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # from a folder without installation
+            continue
+    policy = model.layers[-2].dtype_policy.name
+    return {"backend": keras.backend.backend(), "precision": policy, **backend.hardware(), "versions": versions}
+
+
+def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, progress) -> Run:
+    training, validation = training_and_validation(experiment, dataset)
+    images, labels = training.images[..., None], training.labels
+    model = build(experiment)
+    checkpoint = folder / "checkpoint.npz"
+    history = _restore(checkpoint, model)
+    if history:
+        progress(f"{name}: going on after epoch {len(history)}/{experiment.epochs}")
+    for epoch in range(len(history) + 1, experiment.epochs + 1):
+        start = time.perf_counter()
+        order = np.random.default_rng([experiment.seed, epoch]).permutation(len(labels))
+        _reseed(model, experiment.seed, epoch)
+        fitted = model.fit(
+            images[order], labels[order], batch_size=experiment.batch_size, epochs=1, shuffle=False, verbose=0
+        ).history
+        logits = predict(model, validation.images)
+        history.append(
+            {
+                "epoch": epoch,
+                "loss": fitted["loss"][0],
+                "accuracy": fitted["accuracy"][0],
+                "val_loss": evaluation.cross_entropy(logits, validation.labels),
+                "val_accuracy": evaluation.accuracy(logits, validation.labels),
+                "seconds": round(time.perf_counter() - start, 2),
+            }
+        )
+        _save(checkpoint, model, history)
+        progress(_line(name, experiment.epochs, history))
+
+    test_sets = distortions.test_sets(dataset)
+    arrays = {test_set: predict(model, split.images) for test_set, split in test_sets.items()}
+    arrays["validation"] = predict(model, validation.images)
+    arrays |= {"labels/public": dataset.public.labels, "labels/private": dataset.private.labels}
+    arrays["labels/validation"] = validation.labels
+    chosen = [int(np.argmax(dataset.public.labels == c)) for c in range(len(CLASSES)) if c in dataset.public.labels]
+    maps = {}
+    if experiment.architecture == "cnn":
+        for test_set in ("clean", "occlusion"):
+            for layer, heat in gradcam.heatmaps(model, test_sets[test_set].images[chosen]).items():
+                maps[f"{test_set}/{layer}"] = heat.astype("float16")
+
+    config = {
+        "experiment": experiment.content(),
+        "key": experiment.key(dataset.fingerprint),
+        "data": {**dataset.provenance, "fingerprint": dataset.fingerprint},
+        "environment": environment(model),
+        "parameters": model.count_params(),
+        "chosen": chosen,
+    }
+    write_json(folder / "config.json", config)
+    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    np.savez_compressed(folder / "predictions.npz", **arrays)
+    write_json(folder / "metrics.json", evaluation.scores(Predictions(arrays)).to_dict("records"))
+    np.savez_compressed(folder / "gradcam.npz", **maps)
+    model.save(folder / "model.keras")
+    run = Store.seal(folder)
+    checkpoint.unlink(missing_ok=True)
+    return run
+
+
+def _stratification(labels: np.ndarray) -> np.ndarray | None:
+    """Stratify where every class can be on both sides (it cannot in tiny subsets)."""
+    return labels if np.bincount(labels)[np.unique(labels)].min() >= math.ceil(1 / VALIDATION_SHARE) else None
+
+
+def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Make this epoch's random numbers (dropout, augmentation) depend on nothing but the seed and the epoch."""
+    generators = [layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")]
+    for number, generator in enumerate(generators):
+        state = np.random.SeedSequence([seed, epoch, number]).generate_state(2) >> 1
+        generator.state.assign(state)
+
+
+def _state(model: keras.Model) -> list:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _save(path: Path, model: keras.Model, history: list[dict]) -> None:
+    arrays = {f"{number:04d}": np.asarray(variable) for number, variable in enumerate(_state(model))}
+    write_atomically(path, lambda file: np.savez(file, history=json.dumps(history), **arrays))
+
+
+def _restore(path: Path, model: keras.Model) -> list[dict]:
+    """Set the model to its checkpoint and return the history; without a readable one, an empty history."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            history = json.loads(str(file["history"]))
+            arrays = [file[f"{number:04d}"] for number in range(len(_state(model)))]
+    except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
+        return []
+    for variable, array in zip(_state(model), arrays, strict=True):
+        variable.assign(array)
+    return history
+
+
+def _line(name: str, epochs: int, history: list[dict]) -> str:
+    row = history[-1]
+    left = (epochs - row["epoch"]) * np.mean([past["seconds"] for past in history[-5:]])
+    return (
+        f"{name}: epoch {row['epoch']}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
+        f"val_loss {row['val_loss']:.3f}  val_accuracy {row['val_accuracy']:.3f}  {_duration(row['seconds'])}"
+        + (f", {_duration(left)} left" if left else "")
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,0 +1,103 @@
+"""The table of the study, and what makes two experiments the same."""
+
+import dataclasses
+
+import pytest
+
+from ferhelpers import experiments
+from ferhelpers.errors import InputError
+from ferhelpers.experiments import Experiment, Settings
+
+
+def test_defaults_are_the_reports_protocol():
+    settings = Settings()
+    baseline = experiments.baselines(settings)["baseline"]
+    assert (baseline.blocks, baseline.dropout, baseline.epochs, baseline.batch_size) == (5, 0.3, 100, 64)
+    assert (baseline.learning_rate, baseline.decay, baseline.augmentation) == (1e-4, 1e-6, True)
+    final = experiments.final_model(settings)["final"]
+    assert (final.blocks, final.dropout, final.epochs, final.augmentation) == (2, 0.65, 55, True)
+    assert experiments.efficientnet(settings)["efficientnet"].epochs == 20
+    assert not any(e.augmentation for e in experiments.layer_ablation(settings).values())
+    assert [e.blocks for e in experiments.layer_ablation(settings).values()] == [1, 2, 3, 4, 5, 5]
+
+
+def test_the_study_is_eleven_trainings_and_two_of_our_own():
+    found = {e for factory in experiments.STUDY.values() for e in factory(Settings()).values()}
+    assert len(found) == 11 + 2  # + the listing's wiring, the 5 blocks without normalisation
+
+
+def test_four_blocks_of_04_are_the_30_percent_row_of_05():
+    settings = Settings(epochs=3)
+    same = experiments.layer_ablation(settings)["blocks_4"], experiments.dropout_ablation(settings)["dropout_0.3"]
+    assert same[0] == same[1] and same[0].key("data") == same[1].key("data")
+
+
+def test_epochs_scale_with_the_reports():
+    settings = Settings(epochs=8)
+    assert experiments.final_model(settings)["final"].epochs == 5
+    assert experiments.efficientnet(settings)["efficientnet"].epochs == 2
+    assert experiments.final_model(Settings(epochs=1))["final"].epochs == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"blocks": 4},
+        {"dropout": 0.5},
+        {"normalisation": False},
+        {"width": 0.5},
+        {"wiring": "listing"},
+        {"augmentation": True},
+        {"validation": "test"},
+        {"learning_rate": 1e-3},
+        {"decay": 0.0},
+        {"epochs": 99},
+        {"batch_size": 32},
+        {"precision": "float32"},
+        {"seed": 1},
+        {"architecture": "efficientnetb0"},
+    ],
+)
+def test_every_field_is_part_of_the_key(change):
+    assert dataclasses.replace(Experiment(), **change).key("data") != Experiment().key("data")
+    assert Experiment().key("other data") != Experiment().key("data")
+
+
+def test_a_weights_file_counts_by_its_content(tmp_path):
+    first, copy = tmp_path / "a.h5", tmp_path / "b.h5"
+    first.write_bytes(b"weights")
+    copy.write_bytes(b"weights")
+    network = Experiment(architecture="efficientnetb0", weights=str(first))
+    assert network.key("data") == dataclasses.replace(network, weights=str(copy)).key("data")
+    assert str(tmp_path) not in str(network.content())
+    copy.write_bytes(b"others")
+    assert network.key("data") != dataclasses.replace(network, weights=str(copy)).key("data")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"blocks": 0}, "blocks is 0; it must be 1 to 5"),
+        ({"blocks": 6}, "blocks is 6"),
+        ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
+        ({"dropout": float("nan")}, "dropout is nan"),
+        ({"epochs": -1}, "epochs is -1; it must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
+        ({"width": 0.0}, "width is 0.0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"precision": "int8"}, "precision is 'int8'; it is one of auto, float32"),
+        ({"validation": "none"}, "validation is 'none'"),
+        ({"wiring": "listing", "blocks": 4}, "blocks is 4; set blocks to 5"),
+        ({"weights": "imagenet"}, "weights start EfficientNet only"),
+    ],
+)
+def test_impossible_experiments_are_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
+        Experiment(**wrong)
+
+
+def test_settings_come_from_a_notebooks_parameters():
+    parameters = {"EPOCHS": 3, "WIDTH": 0.5, "DATA": "auto", "SEED": 2}
+    assert Settings.from_parameters(parameters) == Settings(epochs=3, width=0.5, seed=2)
