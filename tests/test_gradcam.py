@@ -1,0 +1,234 @@
+"""Grad-CAM: the map peaks where a network with known weights looks, and a trained one looks at the expression."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from ferhelpers import gradcam
+from ferhelpers.errors import InputError
+from ferhelpers.models import build_cnn, build_efficientnet
+
+SIDE = 12
+
+
+def bright_or_dark():
+    """Two 1x1 filters, x and 255 - x; class 0 is the mean of the bright one, class 1 of the dark one, class 2 of neither."""
+    inputs = keras.Input((SIDE, SIDE, 1))
+    both = layers.Conv2D(2, 1, activation="relu", name="both")(inputs)
+    pooled = layers.GlobalAveragePooling2D()(both)
+    model = keras.Model(inputs, layers.Dense(3, name="output")(pooled))
+    model.get_layer("both").set_weights([np.array([[[[1.0, -1.0]]]]), np.array([0.0, 255.0])])
+    model.get_layer("output").set_weights([np.array([[1.0, -1.0, -1.0], [-1.0, 1.0, -1.0]]), np.zeros(3)])
+    return model
+
+
+def two_stages():
+    """`edges` finds vertical edges at full size; `deep`, after pooling, passes them on; class 0 wants them, class 1 not."""
+    inputs = keras.Input((SIDE, SIDE, 1))
+    x = layers.Conv2D(1, 3, padding="same", activation="relu", name="edges")(inputs)
+    x = layers.MaxPooling2D()(x)
+    x = layers.Conv2D(1, 1, activation="relu", name="deep")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="output")(layers.Flatten()(x)))
+    sobel = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]).reshape(3, 3, 1, 1)
+    model.get_layer("edges").set_weights([sobel, np.zeros(1)])
+    model.get_layer("deep").set_weights([np.full((1, 1, 1, 1), 0.5), np.zeros(1)])
+    ones = np.ones((SIDE // 2) ** 2)
+    model.get_layer("output").set_weights([np.stack([ones, -ones], axis=1), np.zeros(2)])
+    return model
+
+
+def spots(*places, low=0, high=200):
+    images = np.full((len(places), SIDE, SIDE), low, np.uint8)
+    for image, (row, column) in zip(images, places):
+        image[row, column] = high
+    return images
+
+
+def noise(count, side=48, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def small_cnn():
+    keras.utils.set_random_seed(3)
+    return build_cnn(blocks=2, width=0.1, augmentation=True)
+
+
+def test_the_map_of_a_bright_spot_is_the_spot():
+    images = spots((2, 9), (7, 1), high=200)
+    maps = gradcam.heatmaps(bright_or_dark(), images, "both", classes=0)["both"]
+    # w = (1, -1) / SIDE^2: relu(x - (255 - x)) is positive at the spot alone, and 1 after normalisation.
+    assert maps.dtype == np.float32
+    np.testing.assert_array_equal(maps, (images == 200).astype(np.float32))
+
+
+def test_values_between_follow_the_formula():
+    image = np.full((1, SIDE, SIDE), 10, np.uint8)
+    image[0, 0, :3] = 255, 200, 150
+    found = gradcam.heatmaps(bright_or_dark(), image, classes=0)["both"][0]
+    expected = np.zeros((SIDE, SIDE))
+    expected[0, :3] = np.array([255, 2 * 200 - 255, 2 * 150 - 255]) / 255
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_predicted_class_is_the_default():
+    bright = np.full((1, SIDE, SIDE), 250, np.uint8)
+    dark = np.full((1, SIDE, SIDE), 40, np.uint8)
+    images = np.concatenate([bright, dark])
+    images[:, 5, 5] = 255 - images[:, 5, 5]
+    by_default = gradcam.heatmaps(bright_or_dark(), images)["both"]
+    for image_class, row in enumerate(by_default):
+        np.testing.assert_allclose(row, gradcam.heatmaps(bright_or_dark(), images, classes=image_class)["both"][image_class])
+        assert row[5, 5] == 0 and row[0, 0] == 1
+
+
+def test_maps_are_zero_never_nan_where_nothing_speaks_for_the_class():
+    images = np.concatenate([spots((3, 3)), np.zeros((1, SIDE, SIDE), np.uint8)])
+    np.testing.assert_array_equal(gradcam.heatmaps(bright_or_dark(), images, classes=2)["both"], 0)
+    maps = gradcam.heatmaps(two_stages(), images, classes=[0, 0])
+    assert maps["edges"][0].max() == 1 and maps["deep"][0].max() == 1
+    np.testing.assert_array_equal(maps["edges"][1], 0)  # the black image has no edge at all
+    np.testing.assert_array_equal(maps["deep"][1], 0)
+    np.testing.assert_array_equal(gradcam.heatmaps(two_stages(), images, classes=1)["edges"], 0)
+
+
+def test_every_layer_has_its_own_resolution_and_peak():
+    maps = gradcam.heatmaps(two_stages(), spots((4, 7)), classes=0)
+    assert list(maps) == ["edges", "deep"]
+    # The filter answers to a rise from left to right: strongest one pixel left of the spot, in its row.
+    assert maps["edges"].shape == (1, SIDE, SIDE)
+    assert np.unravel_index(maps["edges"][0].argmax(), (SIDE, SIDE)) == (4, 6)
+    np.testing.assert_allclose(maps["edges"][0, 3:6, 6], [0.5, 1, 0.5])
+    assert maps["edges"].sum() == pytest.approx(2)
+    assert maps["deep"].shape == (1, SIDE // 2, SIDE // 2)
+    np.testing.assert_allclose(maps["deep"][0, 1:3, 3], [0.5, 1])
+    assert maps["deep"].sum() == pytest.approx(1.5)
+
+
+def test_classes_may_differ_from_image_to_image():
+    images = spots((2, 2), (9, 4))
+    maps = gradcam.heatmaps(bright_or_dark(), images, classes=[1, 0])["both"]
+    assert maps[0, 2, 2] == 0 and maps[0].sum() == pytest.approx(SIDE**2 - 1)
+    assert maps[1, 9, 4] == 1 and maps[1].sum() == pytest.approx(1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the reference is written for TensorFlow")
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_all_layers_at_once_equal_one_model_per_layer_and_image(precision):
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = build_cnn(blocks=3, width=0.1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images = noise(3)
+    maps = gradcam.heatmaps(model, images)
+    assert list(maps) == ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv2_3", "conv3_1", "conv3_2", "conv3_3", "conv3_4"]
+    for name, found in maps.items():
+        for image, one in zip(images, found):
+            part = keras.Model(model.input, [model.get_layer(name).output, model.output])
+            with tf.GradientTape() as tape:
+                activation, logits = part(image[None, ..., None], training=False)
+                logit = logits[0, int(tf.argmax(logits[0]))]
+            gradient = tf.cast(tape.gradient(logit, activation), "float32").numpy()[0]
+            plain = np.maximum((tf.cast(activation, "float32").numpy()[0] * gradient.mean((0, 1))).sum(-1), 0)
+            np.testing.assert_allclose(one, plain / plain.max() if plain.max() else plain, atol=1e-4)
+
+
+def test_a_batch_equals_one_by_one(small_cnn):
+    images = noise(gradcam.BATCH + 3)
+    together = gradcam.heatmaps(small_cnn, images)
+    for index in (0, gradcam.BATCH - 1, gradcam.BATCH, len(images) - 1):
+        alone = gradcam.heatmaps(small_cnn, images[index : index + 1])
+        for name in together:
+            np.testing.assert_allclose(together[name][index], alone[name][0], atol=1e-4)
+
+
+def test_a_reloaded_model_gives_the_same_maps(small_cnn, tmp_path):
+    small_cnn.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    small_cnn.save(tmp_path / "model.keras")
+    images = noise(2)
+    before = gradcam.heatmaps(small_cnn, images)
+    after = gradcam.heatmaps(keras.models.load_model(tmp_path / "model.keras"), images)
+    assert list(before) == list(after)
+    for name in before:
+        np.testing.assert_allclose(before[name], after[name], atol=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(4)), st.integers(0, 1000))
+def test_maps_lie_in_0_to_1_and_follow_a_permutation_of_the_images(small_cnn, order, seed):
+    images = noise(4, seed=seed)
+    maps = gradcam.heatmaps(small_cnn, images, ["conv1_2", "conv2_3"])
+    shuffled = gradcam.heatmaps(small_cnn, images[order], ["conv1_2", "conv2_3"])
+    for name in maps:
+        assert maps[name].min() >= 0
+        assert set(maps[name].max(axis=(1, 2))) <= {0.0, 1.0}
+        np.testing.assert_allclose(maps[name][order], shuffled[name], atol=1e-4)
+
+
+def test_the_model_is_left_as_it_was(small_cnn):
+    images = noise(2)
+    names, weights = [layer.name for layer in small_cnn.layers], small_cnn.get_weights()
+    logits = small_cnn.predict(images[..., None], verbose=0)
+    gradcam.heatmaps(small_cnn, images)
+    assert [layer.name for layer in small_cnn.layers] == names
+    for before, after in zip(weights, small_cnn.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(small_cnn.predict(images[..., None], verbose=0), logits)
+
+
+def test_efficientnet_is_reached_by_layer_name():
+    model = build_efficientnet()
+    maps = gradcam.heatmaps(model, noise(2), ["top_conv", "top_activation"])
+    assert {name: one.shape for name, one in maps.items()} == {"top_conv": (2, 2, 2), "top_activation": (2, 2, 2)}
+    assert all(np.isfinite(one).all() for one in maps.values())
+    assert "top_conv" in gradcam.conv_layers(model)
+    assert "block1a_se_reduce" not in gradcam.conv_layers(model)
+
+
+def test_wrong_input_is_refused_in_one_line(small_cnn):
+    sequential = keras.Sequential([keras.Input((SIDE, SIDE, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)])
+    inputs = keras.Input((SIDE, SIDE, 1))
+    nested = keras.Model(inputs, bright_or_dark()(inputs))
+    images = noise(2)
+    for arguments, message in [
+        ((sequential, spots((1, 1))), "sequential"),
+        ((nested, spots((1, 1))), "contains another model"),
+        ((small_cnn, images, "conv9_1"), r"no layer 'conv9_1' .* it has .*conv2_3"),
+        ((small_cnn, images, ["flatten"]), "no layer 'flatten' with a 2-D output"),
+        ((small_cnn, images[:, :40]), r"\(2, 40, 48\)"),
+        ((small_cnn, images[:0]), "at least one image"),
+        ((small_cnn, images, None, 7), r"0\.\.6"),
+        ((small_cnn, images, None, [0, 1, 2]), "one integer or 2"),
+        ((small_cnn, images, None, 0.5), "integer"),
+    ]:
+        with pytest.raises(InputError, match=message) as caught:
+            gradcam.heatmaps(*arguments)
+        assert "\n" not in str(caught.value)
+
+
+def test_resize_is_bilinear():
+    maps = np.array([[[0, 1], [0, 1]], [[0.5, 0.5], [0.5, 0.5]]], np.float32)
+    large = gradcam.resize(maps, 4)
+    np.testing.assert_allclose(large[0], np.tile([0, 0.25, 0.75, 1], (4, 1)), atol=1e-6)
+    np.testing.assert_allclose(large[1], 0.5)
+    assert gradcam.resize(np.ones((3, 1, 1), np.float32)).shape == (3, 48, 48)
+
+
+def test_overlay_leaves_cold_pixels_grey_and_colours_hot_ones():
+    images = noise(1)
+    maps = np.zeros((1, 48, 48), np.float32)
+    maps[0, 10, 20] = 1
+    coloured = gradcam.overlay(images, maps)
+    assert coloured.dtype == np.uint8 and coloured.shape == (1, 48, 48, 3)
+    cold = maps == 0
+    np.testing.assert_array_equal(coloured[cold], np.repeat(images[cold][:, None], 3, axis=1))
+    red, green, blue = coloured[0, 10, 20].astype(int)
+    assert min(red, green) > blue + 100  # yellow
+    with pytest.raises(InputError, match="resize the maps"):
+        gradcam.overlay(images, maps[:, :24])
