@@ -1,0 +1,21 @@
+# make run: the environment, then the whole study on the built-in faces. make test: the environment, then the tests.
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: run test env clean
+
+run: env
+	$(VENV)/bin/python run_all.py --profile demo --data builtin
+
+test: env
+	$(VENV)/bin/python -m pytest
+
+env: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) outputs/*/

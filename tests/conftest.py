@@ -1,0 +1,15 @@
+"""Data that several test files share. Real FER-2013 is used where the environment variable FER2013 names it."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def faces():
+    """A small data set of built-in faces: 150 training, 30 public and 30 private images."""
+    from ferhelpers import data
+
+    return data.load("builtin").subset(0.05)

@@ -1,0 +1,166 @@
+"""Training is the report's, is done once, can be cut off at any epoch, and leaves a run that is read back whole."""
+
+import dataclasses
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from ferhelpers import distortions, evaluation, training
+from ferhelpers.data import Dataset, Split
+from ferhelpers.errors import InputError
+from ferhelpers.experiments import Experiment
+from ferhelpers.runs import Run, Store
+
+TINY = Experiment(blocks=1, width=0.05, epochs=3, batch_size=32, learning_rate=1e-3, precision="float32")
+
+
+def silent(line):
+    pass
+
+
+@pytest.fixture(scope="module")
+def undisturbed(faces, tmp_path_factory):
+    experiment = dataclasses.replace(TINY, augmentation=True)
+    return training.train(experiment, faces, Store(tmp_path_factory.mktemp("runs")), progress=silent)
+
+
+def test_training_equals_a_plain_loop(faces, tmp_path):
+    """The tutorial's way, written out: shuffle, cut into batches, one step of Adam each, at the old decaying rate."""
+    experiment = dataclasses.replace(TINY, dropout=0.0, decay=0.05, epochs=2)
+    run = training.train(experiment, faces, Store(tmp_path), progress=silent)
+
+    kept, _ = training.training_and_validation(experiment, faces)
+    model = training.build(experiment)
+    start = model.get_weights()
+    optimiser = keras.optimizers.Adam(experiment.learning_rate)
+    model.compile(optimiser, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    model.set_weights(start)
+    step = 0
+    for epoch in (1, 2):
+        order = np.random.default_rng([experiment.seed, epoch]).permutation(len(kept))
+        for first in range(0, len(order), experiment.batch_size):
+            batch = order[first : first + experiment.batch_size]
+            optimiser.learning_rate = experiment.learning_rate / (1 + experiment.decay * step)
+            model.train_on_batch(kept.images[batch][..., None].astype("float32"), kept.labels[batch])
+            step += 1
+    expected = model.predict(faces.public.images[..., None], verbose=0)
+    np.testing.assert_allclose(run.logits("clean"), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_training_that_was_cut_off_ends_with_the_same_numbers(faces, undisturbed, tmp_path):
+    def cut_off(line):
+        if "loss" in line:
+            raise KeyboardInterrupt
+
+    experiment = dataclasses.replace(TINY, augmentation=True)
+    store, lines = Store(tmp_path), []
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            training.train(experiment, faces, store, progress=cut_off)
+        assert store.find(experiment, faces.fingerprint) is None
+    run = training.train(experiment, faces, store, progress=lines.append)
+    assert [line.split("  ")[0] for line in lines[1:]] == [f"{experiment.slug}: epoch 3/3"]
+    for test_set in (*distortions.test_sets(faces), "validation"):
+        np.testing.assert_array_equal(run.logits(test_set), undisturbed.logits(test_set))
+    columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    np.testing.assert_array_equal(run.history[columns], undisturbed.history[columns])
+    assert not (run.folder / "checkpoint.npz").exists()
+
+
+def test_a_torn_checkpoint_starts_anew(faces, undisturbed, tmp_path):
+    experiment = dataclasses.replace(TINY, augmentation=True)
+    store = Store(tmp_path)
+    folder = store.path(experiment, faces.fingerprint)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.npz").write_bytes(b"PK\x03\x04 torn")
+    run = training.train(experiment, faces, store, progress=silent)
+    np.testing.assert_array_equal(run.logits("clean"), undisturbed.logits("clean"))
+
+
+def test_the_same_experiment_is_trained_once(faces, undisturbed):
+    lines = []
+    experiment = dataclasses.replace(TINY, augmentation=True)
+    again = training.train(experiment, faces, Store(undisturbed.folder.parent), progress=lines.append)
+    assert again.folder == undisturbed.folder and lines == []
+
+
+def test_seeds_are_separate_runs_and_differ(faces, tmp_path):
+    experiment = dataclasses.replace(TINY, epochs=1)
+    runs = training.train_all({"network": experiment}, faces, Store(tmp_path), seeds=2, progress=silent)["network"]
+    assert [run.config["experiment"]["seed"] for run in runs] == [0, 1]
+    assert np.abs(runs[0].logits("clean") - runs[1].logits("clean")).max() > 0.01
+
+
+def test_training_learns(faces, tmp_path):
+    experiment = dataclasses.replace(TINY, width=0.25, dropout=0.0, epochs=30, learning_rate=3e-3)
+    run = training.train(experiment, faces, Store(tmp_path), progress=silent)
+    assert run.history.accuracy.iloc[-1] > 0.9  # of the training images, which it can learn by heart
+
+
+def test_run_holds_what_the_study_shows(faces, undisturbed):
+    sets = distortions.test_sets(faces)
+    for name, split in sets.items():
+        assert undisturbed.logits(name).shape == (len(split), 7)
+        np.testing.assert_array_equal(undisturbed.labels(name), split.labels)
+    last = undisturbed.history.iloc[-1]
+    logits, labels = undisturbed.logits("validation"), undisturbed.labels("validation")
+    assert last.val_accuracy == pytest.approx(evaluation.accuracy(logits, labels))
+    assert last.val_loss == pytest.approx(evaluation.cross_entropy(logits, labels), rel=1e-5)
+    clean = next(row for row in undisturbed.metrics if row["test_set"] == "clean")
+    assert clean["accuracy"] == evaluation.accuracy(undisturbed.logits("clean"), faces.public.labels)
+    np.testing.assert_array_equal(faces.public.labels[undisturbed.chosen], np.unique(faces.public.labels))
+    assert undisturbed.heatmaps("conv1_2", "occlusion").shape == (len(undisturbed.chosen), 48, 48)
+    assert undisturbed.config["environment"]["precision"] == "float32"
+
+
+def test_the_stored_network_gives_the_stored_logits(faces, undisturbed):
+    logits = training.predict(undisturbed.model(), faces.public.images)
+    np.testing.assert_allclose(logits, undisturbed.logits("clean"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "predictions.npz", "gradcam.npz", "model.keras"])
+def test_one_changed_byte_is_noticed_and_named(faces, tmp_path, undisturbed, name):
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed.folder, folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        run = Run(folder)
+        run.history, run.logits("clean"), run.heatmaps("conv1_1"), run.model()
+
+
+def test_stored_results_are_shown_and_nothing_is_trained(faces, tmp_path, undisturbed):
+    store = Store(tmp_path / "runs", results=undisturbed.folder.parent)
+    experiment = dataclasses.replace(TINY, augmentation=True)
+    other = dataclasses.replace(experiment, seed=9)
+    runs = training.train_all({"known": experiment, "other": other}, faces, store, progress=silent)
+    assert list(runs) == ["known"] and not (tmp_path / "runs").exists()
+
+
+def blank(counts):
+    """A data set of black images with these counts a class in each split."""
+    labels = np.repeat(np.arange(7, dtype="uint8"), counts)
+    split = Split(np.zeros((len(labels), 48, 48), "uint8"), labels)
+    return Dataset(split, split, split, {"form": "made for a test"})
+
+
+def test_validation_is_15_percent_rounded_up_and_stratified():
+    """Report, section 3: 24,402 training and 4,307 validation images of FER-2013's class counts."""
+    counts = [3995, 436, 4097, 7215, 4830, 3171, 4965]
+    kept, held = training.training_and_validation(Experiment(), blank(counts))
+    assert (len(kept), len(held)) == (24402, 4307)
+    np.testing.assert_allclose(np.bincount(held.labels), 0.15 * np.array(counts), atol=1)
+    everything, public = training.training_and_validation(Experiment(validation="test"), blank(counts))
+    assert (len(everything), len(public)) == (28709, 28709)
+
+
+def test_validation_images_are_not_trained_on(faces):
+    kept, held = training.training_and_validation(TINY, faces)
+    joined = np.concatenate([kept.images, held.images])
+    everything = faces.training.images
+    assert len(joined) == len(everything)
+    np.testing.assert_array_equal(np.sort(joined.sum((1, 2))), np.sort(everything.sum((1, 2))))
+    assert not {image.tobytes() for image in kept.images} & {image.tobytes() for image in held.images}
