@@ -1,0 +1,316 @@
+"""Data -> matplotlib Figure, in one house style: colour-blind safe, legible at the width of a phone.
+
+Every function returns a Figure that pyplot does not know, so there is nothing to close; `png` makes a file of it.
+Names are shown with spaces for underscores (`gaussian_blur`), but for the numbers of layers (`conv1_1`).
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import re
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from PIL import Image
+
+WIDTH = 6.0  # inches; 660 pixels at DPI 110
+DPI = 110
+PALETTE = seaborn.color_palette("colorblind")
+PUBLISHED = {"marker": "D", "markersize": 6, "linestyle": "none", "color": "black", "markerfacecolor": "white", "zorder": 4}
+STYLE = {
+    **seaborn.axes_style("whitegrid"),
+    "figure.dpi": DPI, "font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "xtick.labelsize": 10,
+    "ytick.labelsize": 10, "legend.fontsize": 10, "legend.frameon": False, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.edgecolor": "0.6", "grid.color": "0.9",
+}  # fmt: skip
+
+
+def styled(function):
+    """Draw in the house style without touching matplotlib's own settings."""
+
+    @functools.wraps(function)
+    def draw(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return draw
+
+
+def png(figure: Figure) -> bytes:
+    """Render a figure as PNG with a palette of 256 colours: a quarter of the size, and the eye does not see it.
+
+    Used in: all notebooks, through `notebook.Study.figure`.
+    """
+    full = io.BytesIO()
+    figure.savefig(full, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    small = io.BytesIO()
+    Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+@styled
+def class_distribution(counts: pd.DataFrame) -> Figure:
+    """Show how many images each class has, as share of its split and as number (Figure 1 of the report).
+
+    Args:
+        counts: images; one row a class, one column a split.
+    Used in: 01
+    """
+    figure = Figure((WIDTH, 0.85 * len(counts)), layout="constrained")
+    axes = figure.subplots()
+    _grouped_bars(axes, 100 * counts / counts.sum())
+    for bars, split in zip(axes.containers, counts):
+        axes.bar_label(bars, [f"{count:,}" for count in counts[split]], padding=3, fontsize=8.5)
+    axes.set_xlabel("share of the split")
+    axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
+    axes.margins(x=0.1)
+    _legend(figure, axes)
+    return figure
+
+
+@styled
+def image_sheet(images: np.ndarray, titles, columns: int = 7) -> Figure:
+    """Show images side by side, each under its title.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3), 0..255.
+        titles: N short texts.
+        columns: images in a row.
+    Used in: 01, 02, 03
+    """
+    rows = math.ceil(len(images) / columns)
+    tile, above = images.shape[1], images.shape[1] // 3
+    sheet = np.full((rows * (tile + above), columns * (tile + 4), 3), 255, np.uint8)
+    figure, axes = _sheet(sheet)
+    for index, (image, title) in enumerate(zip(_coloured(images), titles, strict=True)):
+        top, left = (index // columns) * (tile + above) + above, (index % columns) * (tile + 4)
+        sheet[top : top + tile, left : left + tile] = image
+        axes.text(left + tile / 2, top - 2, title, ha="center", va="bottom", fontsize=10)
+    axes.images[0].set_data(sheet)
+    axes.set(xticks=[], yticks=[])
+    return figure
+
+
+@styled
+def image_rows(rows: dict[str, np.ndarray], titles) -> Figure:
+    """Show the same images in several treatments, one labelled row each.
+
+    Serves the samples of the distortions (Figures 2-6; rows: original, then each distortion), their severities (rows:
+    distortions, columns: severities), and Grad-CAM (Figures 8 and 9, the 17 layers, the dropout comparison; rows: the
+    faces, then overlays by layer).
+
+    Args:
+        rows: label -> uint8 (n, H, W) or (n, H, W, 3), 0..255; every row has the same n, H and W.
+        titles: n short texts, above the columns.
+    Used in: 02, 03, 04, 05, 06
+    """
+    tile = next(iter(rows.values())).shape[1]
+    step = tile + 4
+    sheet = np.full((len(rows) * step, len(titles) * step, 3), 255, np.uint8)
+    for row, images in enumerate(rows.values()):
+        for column, image in enumerate(_coloured(images)):
+            sheet[row * step : row * step + tile, column * step : column * step + tile] = image
+    figure, axes = _sheet(sheet)
+    axes.set_xticks(np.arange(len(titles)) * step + tile / 2, titles)
+    axes.set_yticks(np.arange(len(rows)) * step + tile / 2, [_spaced(label) for label in rows])
+    axes.tick_params(length=0, labeltop=True, labelbottom=False, pad=2)
+    return figure
+
+
+@styled
+def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> Figure:
+    """Show loss and accuracy by epoch, training dashed, validation solid (Figures 7 and 10 of the report).
+
+    Args:
+        histories: network -> history of each seed, with columns epoch, loss, accuracy, val_loss, val_accuracy. Several
+            seeds are drawn as thin lines.
+    Used in: 03, 04, 05, 06, 07
+    """
+    figure = Figure((WIDTH, 6.2), layout="constrained")
+    panels = figure.subplots(2, sharex=True)
+    for axes, quantity in zip(panels, ("loss", "accuracy")):
+        for colour, seeds in zip(PALETTE, histories.values()):
+            for history in seeds:
+                look = {"color": colour, "linewidth": 1.8 if len(seeds) == 1 else 0.9}
+                look["marker"] = "." if len(history) < 20 else None
+                axes.plot(history.epoch, history[quantity], linestyle="--", alpha=0.7, **look)
+                axes.plot(history.epoch, history[f"val_{quantity}"], linestyle="-", **look)
+        axes.set_ylabel(quantity)
+    panels[1].set_xlabel("epoch")
+    panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    keys = [Line2D([], [], color=colour, linewidth=3) for colour, _ in zip(PALETTE, histories)]
+    keys += [Line2D([], [], color="0.3", linestyle="--"), Line2D([], [], color="0.3")]
+    figure.legend(keys, [*histories, "training", "validation"], loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def confusion_matrices(matrices: dict[str, np.ndarray], classes) -> Figure:
+    """Show confusion matrices, one below the other: counts as numbers, shares of the true class as colour.
+
+    Args:
+        matrices: title -> int (K, K), rows = true class. Number and share of the diagonal are added to the title.
+        classes: K names.
+    Used in: 03, 06, 07
+    """
+    figure = Figure((WIDTH, 4.6 * len(matrices)), layout="constrained")
+    panels = figure.subplots(len(matrices), squeeze=False)[:, 0]
+    for axes, (title, counts) in zip(panels, matrices.items()):
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        seaborn.heatmap(
+            shares, vmin=0, vmax=1, cmap="Blues", annot=counts, fmt="d", annot_kws={"fontsize": 11}, ax=axes,
+            xticklabels=classes, yticklabels=classes, linewidths=1, cbar_kws={"label": "share of the true class"},
+        )  # fmt: skip
+        axes.collections[0].colorbar.outline.set_visible(False)
+        hits, total = np.trace(counts), counts.sum()
+        axes.set_title(f"{title}\n{hits:,} of {total:,} on the diagonal ({hits / total:.1%})")
+        axes.set(xlabel="predicted class", ylabel="true class")
+        axes.tick_params(rotation=0, length=0)
+    return figure
+
+
+@styled
+def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
+    """Show how accuracy or loss moves with one factor, a panel for each test set (Tables 3-8 and 9-14 of the report).
+
+    Args:
+        frame: one row for each test set and level, in order: test_set, level, measured, low, high (95 % interval),
+            published; NaN where there is none.
+        quantity: "accuracy" (0..1) or "loss" (nats; drawn on a logarithmic scale).
+        factor: what the levels are, e.g. "blocks".
+    Used in: 04, 05
+    """
+    sets = list(frame.test_set.unique())
+    figure = Figure((WIDTH, 0.5 + 2 * math.ceil(len(sets) / 2)), layout="constrained")
+    panels = figure.subplots(math.ceil(len(sets) / 2), 2, sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(panels.flat, sets):
+        rows = frame[frame.test_set == name]
+        places = np.arange(len(rows))
+        interval = [rows.measured - rows.low, rows.high - rows.measured]
+        axes.errorbar(places, rows.measured, interval, color=PALETTE[0], marker="o", capsize=3, label="this run, 95 % interval")
+        axes.plot(places, rows.published, **PUBLISHED, label="report")
+        axes.set_xticks(places, rows.level)
+        axes.set_title(_spaced(name))
+        axes.margins(x=0.12)
+    for axes in panels.flat[len(sets) :]:
+        axes.set_visible(False)
+    if quantity == "loss":
+        axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
+    figure.supxlabel(factor, fontsize=11)
+    figure.supylabel(quantity, fontsize=11)
+    _legend(figure, panels[0, 0])
+    return figure
+
+
+@styled
+def model_bars(frame: pd.DataFrame, quantity: str) -> Figure:
+    """Compare networks on every test set by accuracy or loss (Tables 15-20 of the report).
+
+    Args:
+        frame: as in `level_curves`; the levels are networks.
+        quantity: "accuracy" (0..1) or "loss" (nats).
+    Used in: 07
+    """
+    return _bars(frame, "test_set", "level", quantity)
+
+
+@styled
+def recall_bars(frame: pd.DataFrame) -> Figure:
+    """Compare networks by the recall of each class.
+
+    Args:
+        frame: one row for each class and network, in order: class, network, measured (0..1), low, high (95 % interval).
+    Used in: 03, 06, 07
+    """
+    return _bars(frame, "class", "network", "recall")
+
+
+@styled
+def sharpness(values: dict[str, np.ndarray]) -> Figure:
+    """Compare how sharp sets of images are: the share of images (up) that is at most so sharp (across).
+
+    Args:
+        values: set of images -> float (n,), sharpness of each image, above 0 (say, the variance of its Laplacian).
+    Used in: 03
+    """
+    figure = Figure((WIDTH, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for colour, style, (name, sharp) in zip(PALETTE, ("-", "--", "-.", ":"), values.items()):
+        axes.ecdf(sharp, color=colour, linestyle=style, linewidth=1.8, label=name)
+    axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)
+    axes.set(xlabel="sharpness (variance of the Laplacian)", ylabel="share of the images")
+    _legend(figure, axes)
+    return figure
+
+
+def _bars(frame, group, series, quantity):
+    """Grouped horizontal bars with intervals and, where the frame has a column `published`, its diamonds."""
+
+    def table(column):
+        return frame.pivot(index=group, columns=series, values=column).loc[groups, frame[series].unique()]
+
+    groups = frame[group].unique()
+    figure = Figure((WIDTH, 0.6 + 0.3 * len(frame)), layout="constrained")
+    axes = figure.subplots()
+    places = _grouped_bars(axes, table("measured"), table("low"), table("high"))
+    if "published" in frame:
+        axes.plot(table("published").to_numpy().T.ravel(), np.ravel(places), **PUBLISHED, label="report")
+    axes.set_xlabel(f"{quantity} (this run: bars with 95 % intervals)")
+    axes.set_xlim(left=0)
+    _legend(figure, axes)
+    return figure
+
+
+def _grouped_bars(axes, values, low=None, high=None):
+    """Draw horizontal bars: the rows of `values` are groups from the top down, its columns the bars; return their places."""
+    height = 0.84 / values.shape[1]
+    places = [np.arange(len(values)) + (bar - (values.shape[1] - 1) / 2) * height for bar in range(values.shape[1])]
+    for name, place, colour in zip(values, places, PALETTE):
+        axes.barh(place, values[name], 0.92 * height, color=colour, label=_spaced(name))
+        if low is not None:
+            interval = [values[name] - low[name], high[name] - values[name]]
+            axes.errorbar(values[name], place, xerr=interval, fmt="none", ecolor="black", elinewidth=1.2, capsize=2)
+    axes.set_yticks(np.arange(len(values)), [_spaced(name) for name in values.index])
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    return places
+
+
+def _sheet(pixels):
+    """A figure that holds one large picture with room for labels, at the scale of the picture."""
+    figure = Figure((WIDTH, WIDTH * pixels.shape[0] / pixels.shape[1]), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(pixels)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _coloured(images):
+    return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
+
+
+def _legend(figure, axes):
+    """One legend above the panels; the report's diamonds, which matplotlib puts first as a line, come last."""
+    entries = sorted(zip(*axes.get_legend_handles_labels()), key=lambda entry: entry[1] == "report")
+    figure.legend(*zip(*entries), loc="outside upper center", ncols=4)
+
+
+def _plain_numbers(axis):
+    """Label a logarithmic axis 1, 2, 5, 10 ..."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def _spaced(name):
+    return re.sub(r"_(?=[a-z])", " ", str(name))
