@@ -189,7 +189,7 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
     """
     sets = list(frame.test_set.unique())
     figure = Figure((WIDTH, 0.5 + 2 * math.ceil(len(sets) / 2)), layout="constrained")
-    panels = figure.subplots(math.ceil(len(sets) / 2), 2, sharex=True, sharey=True, squeeze=False)
+    panels = figure.subplots(math.ceil(len(sets) / 2), 2, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, sets):
         rows = frame[frame.test_set == name]
         places = np.arange(len(rows))
