@@ -188,3 +188,8 @@ STUDY = {
     "06_final_model": final_model,
     "07_efficientnet": efficientnet,
 }
+
+
+def everything(settings: Settings) -> dict[str, Experiment]:
+    """Every training of the series. Used in: 07, for what the store holds."""
+    return {name: experiment for factory in STUDY.values() for name, experiment in factory(settings).items()}

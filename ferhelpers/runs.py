@@ -106,6 +106,11 @@ class Run:
         """uint8 (N,) of one test set (see Predictions)."""
         return self._all_predictions().labels(test_set)
 
+    @property
+    def layers(self) -> list[str]:
+        """The layers that have heat maps: the convolutions of a CNN, from input to output."""
+        return [name.removeprefix("clean/") for name in self._arrays("gradcam.npz") if name.startswith("clean/")]
+
     def heatmaps(self, layer: str, test_set: str = "clean") -> np.ndarray:
         """Grad-CAM of one layer on the chosen images: float32 (n, h, w), 0..1, at the layer's own resolution.
 

@@ -235,3 +235,9 @@ def test_all_five_on_the_test_set_in_a_second():
     for name in NAMES:
         apply(name, images)
     assert time.process_time() - start < 1
+
+
+def test_sharpness_is_the_variance_of_the_laplacian():
+    flat, stripes = np.full((48, 48), 90, np.uint8), np.tile(np.uint8([0, 0, 100, 100]), (48, 12))
+    # The Laplacian of the stripes is +100 or -100 everywhere: variance 100 squared.
+    np.testing.assert_allclose(distortions.sharpness(np.stack([flat, stripes])), [0, 1e4])
