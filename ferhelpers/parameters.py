@@ -1,0 +1,174 @@
+"""The parameters of a notebook: what its `parameters` cell declares, and the values that may replace the defaults.
+
+Needs neither Jupyter nor papermill, so that `run_all.py --train-only` runs on a bare training machine.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import math
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferhelpers.errors import InputError
+from ferhelpers.experiments import PRECISIONS
+
+TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+
+# The parameters that mean the same in every notebook: type, whether a value is allowed, and what is.
+SHARED = {
+    "DATA": (str, bool, "auto, builtin, kaggle or a path"),
+    "OUTPUT": (str, bool, "the path of a folder"),
+    "RESULTS": (str, lambda v: True, "the path of a folder, or empty"),
+    "FRACTION": (float, lambda v: 0 < v <= 1, "more than 0 and at most 1"),
+    "SEED": (int, lambda v: 0 <= v < 2**31, "0 to 2147483647"),
+    "SEEDS": (int, lambda v: 1 <= v <= 100, "1 to 100"),
+    "EPOCHS": (int, lambda v: 1 <= v <= 10_000, "1 to 10000"),
+    "WIDTH": (float, lambda v: 0 < v <= 4, "more than 0 and at most 4"),
+    "LEARNING_RATE": (float, lambda v: 0 < v <= 1, "more than 0 and at most 1"),
+    "BATCH_SIZE": (int, lambda v: 1 <= v <= 4096, "1 to 4096"),
+    "PRECISION": (str, lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+    "WEIGHTS": (str, bool, "none, imagenet or the path of a weights file"),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line `NAME: type = default  # help` of a `parameters` cell."""
+
+    name: str
+    type: type
+    default: str | int | float | bool
+    help: str
+
+
+def declared(notebook: Path) -> dict[str, Parameter]:
+    """The parameters that a notebook declares, in the order of its `parameters` cell.
+
+    Args:
+        notebook: path of an .ipynb file.
+
+    Raises:
+        InputError: no such file, not a notebook, not exactly one cell tagged `parameters`, or a line in it that is
+            not `NAME: type = literal`.
+
+    Used in: run_all.py.
+    """
+    cells = [cell for cell in read_cells(notebook) if "parameters" in cell["metadata"].get("tags", [])]
+    if len(cells) != 1:
+        raise InputError(f"{notebook}: {len(cells)} cells are tagged `parameters`; it needs exactly one")
+    source = cells[0]["source"]
+    try:
+        lines = ast.parse(source).body
+    except SyntaxError as error:
+        raise InputError(f"{notebook}: `parameters` cell, line {error.lineno}: not Python") from error
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for line in lines:
+        where = f"{notebook}: `parameters` cell, line {line.lineno}"
+        try:
+            name, kind, value = line.target.id, TYPES[line.annotation.id], ast.literal_eval(line.value)
+        except (AttributeError, KeyError, ValueError) as error:
+            raise InputError(f"{where}: write NAME: type = literal, with type {', '.join(TYPES)}") from error
+        if type(value) is not kind:
+            raise InputError(f"{where}: the default of {name} is not of type {kind.__name__}")
+        found[name] = Parameter(name, kind, value, comments.get(line.lineno, ""))
+    return found
+
+
+def read_cells(notebook: Path) -> list[dict]:
+    """The cells of an .ipynb file: cell_type, metadata and source (one text); raises InputError if it is none."""
+    try:
+        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        return [
+            {"cell_type": cell["cell_type"], "metadata": dict(cell["metadata"]), "source": "".join(cell["source"])}
+            for cell in cells
+        ]
+    except FileNotFoundError as error:
+        raise InputError(f"{notebook}: no such notebook") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{notebook}: not a Jupyter notebook") from error
+
+
+def merge(parameters: dict[str, Parameter], *layers: tuple[str, dict]) -> dict:
+    """The defaults, replaced by layer after layer.
+
+    Args:
+        parameters: what the notebook declares.
+        layers: (where the values come from, {name: value}); text is read as the parameter's type.
+
+    Returns:
+        {name: value} for every declared parameter.
+
+    Raises:
+        InputError: a name that is not declared, a value of another type or out of range.
+    """
+    values = {name: parameter.default for name, parameter in parameters.items()}
+    for where, given in layers:
+        for name, value in given.items():
+            if name not in parameters:
+                raise InputError(f"{where}: there is no parameter {name}; there are {', '.join(parameters)}")
+            values[name] = convert(parameters[name], value, where)
+    return values
+
+
+def convert(parameter: Parameter, value, where: str):
+    """`value` as the parameter's type (text such as "1e-4" is read), or InputError."""
+    if isinstance(value, str) and parameter.type is bool:
+        value = {"true": True, "false": False}.get(value.lower(), value)
+    elif isinstance(value, str) or (parameter.type is float and type(value) is int):
+        try:
+            value = parameter.type(value)
+        except (ValueError, OverflowError):
+            pass  # check says what is wrong
+    check(parameter.name, value, where, parameter.type)
+    return value
+
+
+def check(name: str, value, where: str, kind: type | None = None) -> None:
+    """Raises InputError unless `value` has the right type and, for a shared parameter, lies in its range."""
+    shared, allowed, right = SHARED.get(name, (None, lambda v: True, "a number"))
+    kind = kind or shared
+    if type(value) is not kind:
+        raise InputError(f"{where}: {name} takes {kind.__name__}, not {value!r}")
+    if not allowed(value) or (kind is float and not math.isfinite(value)):
+        raise InputError(f"{where}: {name} cannot be {value!r}; it must be {right}")
+
+
+def read_profile(path: Path, notebooks: dict[str, dict[str, Parameter]]) -> dict[str, dict]:
+    """Reads a profile: one section a notebook, holding values for parameters that it declares.
+
+    Args:
+        path: a YAML file.
+        notebooks: {notebook: its declared parameters}.
+
+    Returns:
+        {notebook: {parameter: value}} for the sections in the file.
+
+    Raises:
+        InputError: unreadable, not YAML, an unknown section or parameter, a wrong value.
+    """
+    import yaml
+
+    try:
+        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(sections, dict):
+        raise InputError(f"{path}: a profile has one section a notebook: {', '.join(notebooks)}")
+    for name, values in sections.items():
+        if name not in notebooks:
+            raise InputError(f"{path}: there is no notebook {name}; there are {', '.join(notebooks)}")
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: section {name} must hold lines NAME: value")
+        merge(notebooks[name], (f"{path}: section {name}", values))
+    return sections
