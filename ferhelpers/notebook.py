@@ -1,0 +1,228 @@
+"""What every notebook calls first and last: parameters, data, store, and how figures and tables are shown and kept.
+
+    study = begin("03_baseline", globals())
+    study.figure(plots.curves(history), "baseline_curves", "Training and validation loss by epoch ...")
+    study.table(frame, "table_02", "Table 2: the baseline on distorted images, report | this run")
+    study.end()
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import io
+import platform
+import re
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ferhelpers import data, parameters
+from ferhelpers.errors import InputError
+from ferhelpers.experiments import Experiment, Settings
+from ferhelpers.runs import Run, Store, write_atomically, write_json
+
+DRAWN = "built-in drawn faces, not FER-2013"
+DPI = 110  # readable on a phone, and a page stays below 3 MB
+NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?±.*)?|[–—]|")  # what a table sets flush right
+
+
+def begin(name: str, scope: dict) -> Study:
+    """Start a notebook: check its parameters, load its data, print what it runs on.
+
+    Args:
+        name: the notebook's file name without ".ipynb".
+        scope: the notebook's `globals()`; its upper-case numbers, texts and truth values are the parameters.
+
+    Returns:
+        The Study that the notebook works with.
+
+    Raises:
+        InputError: a parameter or the data is wrong.
+
+    Used in: 01 to 07.
+    """
+    began = time.perf_counter()
+    values = {key: scope[key] for key in scope if key.isupper() and isinstance(scope[key], (str, int, float, bool))}
+    for key in values.keys() & parameters.SHARED.keys():
+        parameters.check(key, values[key], "the parameters cell")
+    study = Study(name, values, data.load(values["DATA"]).subset(values["FRACTION"]), began)
+    print(study.description())
+    return study
+
+
+class Study:
+    """A notebook's context.
+
+    Attributes:
+        name: the notebook's.
+        parameters: {name: value}.
+        dataset: the Dataset, cut to FRACTION.
+        settings: what the parameters change of the report's protocol.
+        output: the folder of this run of the study.
+        store: the Store of runs in it.
+
+    Used in: 01 to 07.
+    """
+
+    def __init__(self, name: str, values: dict, dataset: data.Dataset, began: float):
+        self.name, self.parameters, self.dataset, self._began = name, values, dataset, began
+        self.settings = Settings.from_parameters(values)
+        self.output = Path(values["OUTPUT"]).resolve()
+        self._figures, self._tables = {}, {}
+        (self.output / "notebooks").mkdir(parents=True, exist_ok=True)
+        self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.output / "runs", results=self.parameters.get("RESULTS"))
+
+    @cached_property
+    def environment(self) -> dict:
+        """Versions, and for a notebook that trains: backend, hardware, precision (the names of a run's config)."""
+        packages = {name: importlib.import_module(name).__version__ for name in ("numpy", "pandas", "cv2", "matplotlib")}
+        found = {"versions": {"python": platform.python_version(), **packages}}
+        if "PRECISION" in self.parameters:
+            import keras
+
+            from ferhelpers import backend
+
+            name = keras.backend.backend()
+            found["versions"] |= {"keras": keras.__version__, name: importlib.import_module(name).__version__}
+            precision = self.parameters["PRECISION"]
+            precision = backend.best_precision() if precision == "auto" else precision
+            found |= {"backend": name, "precision": precision, **backend.hardware()}
+        return found
+
+    def description(self) -> str:
+        """The block that `begin` prints: data, versions, hardware, precision and seed."""
+        found = self.environment
+        lines = [
+            ("data", banner(self.dataset)),
+            ("versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())),
+        ]
+        if "backend" in found:
+            lines += [("hardware", hardware(found)), ("precision", f"{found['precision']} on {found['backend']}")]
+        lines += [("seed", self.parameters["SEED"])] if "SEED" in self.parameters else []
+        return "\n".join([self.name, *(f"  {key:10} {value}" for key, value in lines)])
+
+    def train(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
+        """The runs of one table of `experiments`, trained if the store does not have them: name -> one run a seed."""
+        from ferhelpers import training
+
+        return training.train_all(factory(self.settings), self.dataset, self.store, seeds=self.parameters["SEEDS"])
+
+    def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
+        """Show a matplotlib figure, keep it as OUTPUT/figures/NAME.png, and close it.
+
+        Args:
+            fig: matplotlib Figure. One of drawn faces gets a line under it that says so.
+            name: lower-case letters, digits and underscores; once in the whole series.
+            alt: what the figure shows, in a sentence, for readers who do not see it.
+            main: show it on the index page, too.
+        """
+        from IPython.display import display
+        from matplotlib import pyplot
+
+        _check_caption(name, alt)
+        if self.dataset.drawn:
+            fig.text(1, 0, DRAWN, fontsize=7, color="0.45", ha="right", va="top")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+        pyplot.close(fig)
+        png = buffer.getvalue()
+        write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))
+        self._figures[name] = {"name": name, "alt": alt, "main": main}
+        display({"image/png": png, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+
+    def table(self, frame: pd.DataFrame, name: str, caption: str) -> None:
+        """Show a table, and keep it as OUTPUT/tables/NAME.csv; the index page shows it, too.
+
+        Args:
+            frame: numbers as text are shown as they are, other floats with three decimals; an index without a
+                name is not shown.
+            name: as in `figure`; a name that begins with "verdict" stands first on the index page.
+            caption: what the table shows.
+        """
+        from IPython.display import HTML, display
+
+        _check_caption(name, caption)
+        if self.dataset.drawn:
+            caption = f"{caption} ({DRAWN})"
+        text = table_html(frame, caption)
+        csv = frame.to_csv(index=_has_index(frame)).encode()
+        write_atomically(self.output / "tables" / f"{name}.csv", lambda file: file.write(csv))
+        self._tables[name] = {"name": name, "caption": caption, "html": text}
+        display(HTML(text))
+
+    def end(self) -> None:
+        """Write OUTPUT/notebooks/NAME.json: what the index page shows of this notebook, and that it came to its end."""
+        record = {
+            "notebook": self.name,
+            "seconds": round(time.perf_counter() - self._began, 1),
+            "data": {**self.dataset.provenance, "drawn": self.dataset.drawn, "banner": banner(self.dataset)},
+            "environment": self.environment,
+            "parameters": self.parameters,
+            "figures": list(self._figures.values()),
+            "tables": list(self._tables.values()),
+        }
+        write_json(self._record, record)
+        print(f"{self.name}: {len(self._figures)} figures and {len(self._tables)} tables are in {self.output}")
+
+    @property
+    def _record(self) -> Path:
+        return self.output / "notebooks" / f"{self.name}.json"
+
+
+def banner(dataset: data.Dataset) -> str:
+    """One line that says loudly which data this is."""
+    sizes = f"{len(dataset.training):,} training, {len(dataset.public):,} public and {len(dataset.private):,} private test images"
+    if dataset.drawn:
+        return f"BUILT-IN DRAWN FACES, not FER-2013: {sizes}; no number here says anything about real faces"
+    cut = "" if dataset.provenance.get("fraction", 1.0) == 1.0 else f" (a {dataset.provenance['fraction']:g} part)"
+    return f"FER-2013{cut} from {dataset.provenance['source']}: {sizes}"
+
+
+def hardware(environment: dict) -> str:
+    """Processor, cores and GPUs of a run's or a record's environment, in one line."""
+    cores = f"{environment['cores']} core{'s' if environment['cores'] != 1 else ''}"
+    return f"{environment['processor']}, {cores}, {', '.join(environment['gpus']) or 'no GPU'}"
+
+
+def table_html(frame: pd.DataFrame, caption: str) -> str:
+    """A plain HTML table with a caption; cells that hold numbers have the class `n`."""
+    if _has_index(frame):
+        frame = frame.reset_index()
+    head = "".join(f'<th scope="col">{_escape(" ".join(_flat(column)))}</th>' for column in frame.columns)
+    rows = ["".join(_cell(value) for value in row) for row in frame.itertuples(index=False)]
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table>\n<caption>{_escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _cell(value) -> str:
+    missing = pd.api.types.is_scalar(value) and pd.isna(value)
+    text = "–" if missing else f"{value:.3f}" if isinstance(value, (float, np.floating)) else str(value)
+    return f'<td class="n">{text}</td>' if NUMBER.fullmatch(text) else f"<td>{_escape(text)}</td>"
+
+
+def _has_index(frame: pd.DataFrame) -> bool:
+    return any(name is not None for name in frame.index.names)
+
+
+def _flat(column) -> list[str]:
+    return [str(part) for part in (column if isinstance(column, tuple) else (column,)) if str(part)]
+
+
+def _escape(text) -> str:
+    return html.escape(str(text), quote=False)
+
+
+def _check_caption(name: str, caption: str) -> None:
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise InputError(f"{name!r} cannot name a file here; use lower-case letters, digits and underscores")
+    if not caption.strip():
+        raise InputError(f"{name} has no description; a figure needs alt text, a table a caption")

@@ -1,0 +1,159 @@
+"""A notebook's context checks its parameters, says what it runs on, and keeps figures and tables with their words."""
+
+import dataclasses
+import io
+import json
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from ferhelpers import data, notebook
+from ferhelpers.errors import InputError
+from ferhelpers.experiments import STUDY, Settings
+
+
+@pytest.fixture
+def scope(monkeypatch, tmp_path, faces):
+    """The globals() of a notebook on a few drawn faces."""
+    monkeypatch.setattr(data, "load", lambda source: faces)
+    return {"DATA": "builtin", "OUTPUT": str(tmp_path / "out"), "FRACTION": 1.0, "SEED": 3}
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed: a list of (positional arguments, keyword arguments)."""
+    calls = []
+    monkeypatch.setattr("IPython.display.display", lambda *objects, **options: calls.append((objects, options)))
+    return calls
+
+
+def as_fer2013(dataset):
+    return dataclasses.replace(dataset, provenance={**dataset.provenance, "form": "folder", "source": "fer2013.zip"})
+
+
+def test_begin_takes_upper_case_literals_and_says_what_it_runs_on(scope, capsys):
+    study = notebook.begin("01_data", {**scope, "CLASSES": ("angry",), "np": np, "n": 3, "_": "x"})
+    assert study.parameters == scope
+    out = capsys.readouterr().out
+    assert out.startswith("01_data\n  data       BUILT-IN DRAWN FACES, not FER-2013: 150 training")
+    assert f"numpy {np.__version__}" in out and "seed       3" in out
+    assert "hardware" not in out  # this notebook trains nothing, so it loads no backend
+
+
+def test_begin_names_backend_hardware_and_precision_where_a_notebook_trains(scope, capsys):
+    study = notebook.begin("03_baseline", {**scope, "PRECISION": "float32", "EPOCHS": 2, "SEEDS": 2})
+    assert study.settings == Settings(epochs=2, precision="float32", seed=3)
+    assert "precision  float32 on " in capsys.readouterr().out
+    assert {"backend", "precision", "processor", "cores", "gpus", "versions"} <= study.environment.keys()
+
+
+@pytest.mark.parametrize(
+    "name, value, what",
+    [
+        ("FRACTION", 0.0, "FRACTION cannot be 0.0"),
+        ("FRACTION", 1, "FRACTION takes float, not 1"),
+        ("EPOCHS", True, "EPOCHS takes int, not True"),
+        ("WIDTH", -1.0, "WIDTH cannot be -1.0"),
+        ("PRECISION", "half", "PRECISION cannot be 'half'"),
+        ("SEED", "0", "SEED takes int, not '0'"),
+    ],
+)
+def test_begin_refuses_wrong_parameters(scope, name, value, what):
+    with pytest.raises(InputError, match=f"the parameters cell: {what}"):
+        notebook.begin("03_baseline", {**scope, name: value})
+
+
+def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_path):
+    calls = []
+    fake = types.SimpleNamespace(train_all=lambda *arguments, **options: calls.append((arguments, options)))
+    monkeypatch.setitem(sys.modules, "ferhelpers.training", fake)
+    study = notebook.begin("05_dropout_ablation", {**scope, "EPOCHS": 2, "SEEDS": 4})
+    study.train(STUDY["05_dropout_ablation"])
+    [((experiments, dataset, store), options)] = calls
+    assert experiments == STUDY["05_dropout_ablation"](Settings(epochs=2, seed=3))
+    assert dataset is study.dataset and store.folder == tmp_path / "out" / "runs" and options == {"seeds": 4}
+
+
+def test_a_figure_is_shown_with_its_alt_text_kept_and_closed(scope, shown, tmp_path):
+    study = notebook.begin("01_data", scope)
+    fig, axes = plt.subplots(figsize=(2, 2))
+    axes.imshow(np.eye(5))
+    study.figure(fig, "eye", 'A "diagonal"')
+    assert not plt.get_fignums()
+    [((bundle,), options)] = shown
+    assert bundle["text/plain"] == 'A "diagonal"'
+    assert options == {"raw": True, "metadata": {"image/png": {"alt": 'A "diagonal"'}}}
+    assert bundle["image/png"] == (tmp_path / "out" / "figures" / "eye.png").read_bytes()
+    width, height = Image.open(io.BytesIO(bundle["image/png"])).size
+    assert 150 <= width <= 300 and 150 <= height <= 300
+
+
+def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown, faces, monkeypatch):
+    texts = []
+    for dataset in (faces, as_fer2013(faces)):
+        monkeypatch.setattr(data, "load", lambda source, dataset=dataset: dataset)
+        study = notebook.begin("01_data", scope)
+        fig = plt.figure()
+        study.figure(fig, "empty", "Nothing")
+        study.table(pd.DataFrame({"a": [1]}), "one", "One")
+        texts.append(([text.get_text() for text in fig.texts], shown[-1][0][0].data))
+    assert texts[0][0] == [notebook.DRAWN] and f"One ({notebook.DRAWN})</caption>" in texts[0][1]
+    assert texts[1][0] == [] and "One</caption>" in texts[1][1]
+
+
+def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):
+    frame = pd.DataFrame(
+        {"set": ["clean <b>", "blur & noise"], "report": [0.68712345, np.nan], "run": ["0.71 ± 0.02", "3,589"], "n": [7, 8]}
+    )
+    notebook.begin("01_data", scope).table(frame, "table_1", "Accuracy & loss")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "tables" / "table_1.csv"), frame)
+    text = shown[0][0][0].data
+    assert "<caption>Accuracy &amp; loss" in text and "<td>clean &lt;b&gt;</td>" in text
+    for number in ("0.687", "–", "0.71 ± 0.02", "3,589", "7"):
+        assert f'<td class="n">{number}</td>' in text
+
+
+def test_a_named_index_is_a_column_and_levels_of_columns_are_joined():
+    frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("report", "loss"), ("run", "")]))
+    assert '<th scope="col">report loss</th><th scope="col">run</th></tr>' in notebook.table_html(frame, "x")
+    frame = pd.DataFrame({"a": [1]}, index=pd.Index(["blur"], name="test set"))
+    assert '<th scope="col">test set</th><th scope="col">a</th>' in notebook.table_html(frame, "x")
+
+
+@pytest.mark.parametrize("name, words", [("../up", "x"), ("Name", "x"), ("", "x"), ("name", " ")])
+def test_figures_and_tables_need_a_plain_name_and_words(scope, name, words):
+    study = notebook.begin("01_data", scope)
+    fig = plt.figure()
+    with pytest.raises(InputError):
+        study.figure(fig, name, words)
+    with pytest.raises(InputError):
+        study.table(pd.DataFrame(), name, words)
+    plt.close(fig)
+
+
+def test_end_leaves_a_record_that_begin_takes_away(scope, shown, tmp_path):
+    record = tmp_path / "out" / "notebooks" / "01_data.json"
+    study = notebook.begin("01_data", scope)
+    for _ in range(2):  # a cell that is run twice leaves one figure
+        study.figure(plt.figure(), "second", "2", main=True)
+        study.figure(plt.figure(), "first", "1")
+    study.table(pd.DataFrame({"a": [1]}), "one", "One")
+    assert not record.exists()
+    study.end()
+    content = json.loads(record.read_text())
+    assert [(figure["name"], figure["main"]) for figure in content["figures"]] == [("second", True), ("first", False)]
+    assert [table["name"] for table in content["tables"]] == ["one"]
+    assert content["data"]["drawn"] and content["data"]["banner"] == notebook.banner(study.dataset)
+    assert content["parameters"] == scope
+    notebook.begin("01_data", scope)
+    assert not record.exists()
+
+
+def test_the_banner_says_which_data_and_how_much_of_it(faces):
+    assert notebook.banner(faces).startswith("BUILT-IN DRAWN FACES, not FER-2013: 150 training, 31 public and 29 private")
+    assert notebook.banner(as_fer2013(faces)).startswith("FER-2013 (a 0.05 part) from fer2013.zip: 150 training")
