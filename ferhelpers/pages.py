@@ -1,0 +1,180 @@
+"""The study as HTML: a page for every notebook and one for the whole, readable offline, on paper and on a phone."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import jinja2
+import nbformat
+import pandas as pd
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter
+
+from ferhelpers.notebook import hardware, table_html
+from ferhelpers.parameters import read_cells
+
+TEMPLATES = Path(__file__).parent / "templates"
+REMOTE_IMAGE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)")
+
+
+def title_and_question(notebook: Path) -> tuple[str, str]:
+    """The H1 of a notebook, and the question in bold that the next cell begins with; empty where there is none."""
+    title, question, *_ = [cell["source"] for cell in read_cells(notebook)] + ["", ""]
+    found = re.match(r"\*\*(.+?)\*\*", question, re.DOTALL)
+    return title.lstrip("# ").strip() or notebook.stem, " ".join(found[1].split()) if found else ""
+
+
+def notebook_page(executed: Path, page: Path, previous: str = "", following: str = "") -> None:
+    """Write an executed notebook as a page that loads nothing: no script, no font, no image from elsewhere.
+
+    Args:
+        executed: .ipynb with outputs; a NAME.json that `Study.end` left beside it says whether the faces are drawn.
+        page: the .html file to write.
+        previous, following: names of the notebooks before and after it, if they have pages.
+
+    Used in: run_all.py.
+    """
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # a badge from the network would be a hole in the page offline
+            cell.source = REMOTE_IMAGE.sub(r"\1", cell.source)
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = f'<div class="scroll">{output.data["text/html"]}</div>'
+    record = executed.with_suffix(".json")
+    data = json.loads(record.read_text())["data"] if record.is_file() else {"drawn": False}
+    context = {
+        "title": title_and_question(executed)[0],
+        "style": _style(),
+        "drawn": data["banner"] if data["drawn"] else "",
+        "previous": previous,
+        "next": following,
+    }
+    exporter = HTMLExporter(
+        template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], exclude_anchor_links=True
+    )
+    body, _ = exporter.from_notebook_node(notebook, resources={"page": context})
+    page.write_text(body, encoding="utf-8")
+
+
+def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
+    """Write OUTPUT/index.html, the study on one page, from what the notebooks left in OUTPUT.
+
+    Args:
+        output: folder of one run of the study: notebooks/*.json, figures/, runs/, *.html.
+        notebooks: the source notebooks of the whole series, in order (titles and questions).
+        command: the command line that made it.
+
+    Returns:
+        The path of the page.
+
+    Used in: run_all.py.
+    """
+    entries, records = [], []
+    for notebook in notebooks:
+        path = output / "notebooks" / f"{notebook.stem}.json"
+        record = json.loads(path.read_text()) if path.is_file() else None
+        page = output / f"{notebook.stem}.html"
+        title, question = title_and_question(notebook)
+        tables = [table for table in record["tables"] if not _is_verdict(table)] if record else []
+        entries.append(
+            {
+                "name": notebook.stem,
+                "title": title,
+                "question": question,
+                "page": page.name if record and page.is_file() else "",
+                "note": f"ran in {_duration(record['seconds'])}" if record else "not part of this run",
+                "tables": tables,
+            }
+        )
+        records += [record] if record else []
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = output / "index.html"
+    text = environment.get_template("index.html.j2").render(
+        style=_style(),
+        banners=list(dict.fromkeys((record["data"]["banner"], record["data"]["drawn"]) for record in records)),
+        facts=_facts(records),
+        command=command,
+        verdicts=[table for record in records for table in record["tables"] if _is_verdict(table)],
+        notebooks=entries,
+        figures=[
+            {**figure, **_size(output / "figures" / f"{figure['name']}.png"), "notebook": record["notebook"]}
+            for record in records
+            for figure in record["figures"]
+            if figure["main"]
+        ],
+        trainings=_trainings(output / "runs"),
+    )
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def _facts(records: list[dict]) -> list[tuple[str, str]]:
+    """What the whole page shares; where notebooks differ, every value is listed."""
+    training = [record["environment"] for record in records if "backend" in record["environment"]]
+    versions = {name: value for record in records for name, value in record["environment"]["versions"].items()}
+    settings = {}
+    for record in records:
+        for name, value in record["parameters"].items():
+            if name not in ("DATA", "OUTPUT", "RESULTS"):
+                settings.setdefault(name, []).append(value)
+    facts = {
+        "Hardware": [hardware(environment) for environment in training],
+        "Precision": [f"{environment['precision']}, {environment['backend']} backend" for environment in training],
+        "Versions": [", ".join(f"{name} {value}" for name, value in versions.items())],
+        "Settings": [", ".join(f"{name} {_unique(values)}" for name, values in settings.items())],
+    }
+    return [(name, _unique(values, "; ")) for name, values in facts.items() if any(values)]
+
+
+def _trainings(runs: Path) -> str:
+    """An HTML table of the store's runs, from their config.json."""
+    rows = []
+    for path in sorted(runs.glob("*/config.json")):
+        config = json.loads(path.read_text())
+        experiment, environment = config["experiment"], config["environment"]
+        rows.append(
+            {
+                "Run": path.parent.name,
+                "Epochs": experiment["epochs"],
+                "Seed": experiment["seed"],
+                "Weights": f"{config['parameters']:,}",
+                "Precision": environment["precision"],
+                "Made on": hardware(environment),
+            }
+        )
+    return table_html(pd.DataFrame(rows), "What the store of this run holds") if rows else ""
+
+
+def _style() -> Markup:
+    """The stylesheet, with the colours of code for light and dark screens."""
+    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("friendly", "github-dark"))
+    dark = f"@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
+    own = ".highlight, .highlight .err { background: none; border: 0; }"
+    return Markup("\n".join([(TEMPLATES / "style.css").read_text(), light, dark, own]))
+
+
+def _size(png: Path) -> dict:
+    """Width and height of a PNG in pixels, from its header."""
+    with open(png, "rb") as file:
+        width, height = struct.unpack(">II", file.read(24)[16:])
+    return {"width": width, "height": height}
+
+
+def _is_verdict(table: dict) -> bool:
+    return table["name"].startswith("verdict")
+
+
+def _unique(values: list, separator: str = " | ") -> str:
+    return separator.join(dict.fromkeys(map(str, values)))
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,139 @@
+"""Pages load nothing from elsewhere, give every image its words, lead to one another, and fit a phone."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from matplotlib import pyplot as plt
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ferhelpers import notebook, pages
+
+ALT = 'Seven faces, one of each class, "as they are" <drawn>'
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """An output folder with two notebooks' records, one executed notebook, and the pages made of them."""
+    root = tmp_path_factory.mktemp("site")
+    for folder in ("source", "out/notebooks", "out/figures", "out/runs/cnn2-1f"):
+        (root / folder).mkdir(parents=True)
+    fig, axes = plt.subplots(figsize=(9, 3))
+    axes.plot([1, 2])
+    fig.savefig(root / "out/figures/faces.png", dpi=110)
+    plt.close(fig)
+    png = base64.b64encode((root / "out/figures/faces.png").read_bytes()).decode()
+    wide = pd.DataFrame([[0.5] * 12], columns=[f"test set {number}" for number in range(12)])
+    table = notebook.table_html(wide, "Table 1")
+    titles = {"01_data": "The data & its faces", "02_distortions": "Five distortions", "03_baseline": "Never ran"}
+    for name, title in titles.items():
+        cells = [
+            new_markdown_cell(f"# {title}"),
+            new_markdown_cell("**What is\nthere?**\n\nMore: [![Open in Colab](https://example.org/b.svg)](https://x.org)"),
+            new_code_cell(
+                "import numpy as np\n%pip list",
+                outputs=[
+                    new_output("stream", text="a long line " * 30 + "\n"),
+                    new_output("display_data", {"image/png": png}, metadata={"image/png": {"alt": ALT}}),
+                    new_output("display_data", {"text/html": table}),
+                ],
+            ),
+        ]
+        nbformat.write(new_notebook(cells=cells), root / "source" / f"{name}.ipynb")
+    shutil.copy(root / "source/01_data.ipynb", root / "out/notebooks/01_data.ipynb")
+    environment = {
+        "versions": {"python": "3.11", "keras": "3.15"}, "backend": "tensorflow", "precision": "float32",
+        "processor": "A processor", "cores": 2, "gpus": [],
+    }  # fmt: skip
+    record = {
+        "notebook": "01_data", "seconds": 75.0, "data": {"banner": "BUILT-IN DRAWN FACES", "drawn": True},
+        "environment": environment, "parameters": {"OUTPUT": "/home/me", "SEED": 0},
+        "figures": [{"name": "faces", "alt": ALT, "main": True}, {"name": "other", "alt": "no", "main": False}],
+        "tables": [{"name": "table_1", "caption": "Table 1", "html": table}],
+    }  # fmt: skip
+    verdict = {"name": "verdicts", "caption": "Verdicts", "html": notebook.table_html(pd.DataFrame({"claim": ["H1"]}), "Verdicts")}
+    other = {**record, "notebook": "02_distortions", "figures": [], "tables": [verdict], "parameters": {"SEED": 1}}
+    for content in (record, other):
+        (root / "out/notebooks" / f"{content['notebook']}.json").write_text(json.dumps(content))
+    config = {"experiment": {"epochs": 55, "seed": 0}, "environment": environment, "parameters": 261_000}
+    (root / "out/runs/cnn2-1f/config.json").write_text(json.dumps(config))
+    pages.notebook_page(root / "out/notebooks/01_data.ipynb", root / "out/01_data.html", "", "02_distortions")
+    pages.index_page(root / "out", [root / "source" / f"{name}.ipynb" for name in titles], "python run_all.py --output '<x>'")
+    return root / "out"
+
+
+def parsed(path):
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize("name", ["index.html", "01_data.html"])
+def test_pages_load_nothing_from_elsewhere(site, name):
+    page = parsed(site / name)
+    assert not page.find_all(["script", "iframe", "object", "embed"])
+    sources = [tag["src"] for tag in page.find_all(src=True)] + [tag["href"] for tag in page.find_all("link")]
+    assert all(source.startswith("data:") or (site / source).is_file() for source in sources)
+    assert "url(" not in "".join(style.text for style in page.find_all("style")) and "@import" not in str(page)
+    assert (site / name).stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("name", ["index.html", "01_data.html"])
+def test_every_image_has_its_words(site, name):
+    assert [image["alt"] for image in parsed(site / name).find_all("img")] == [ALT]
+
+
+def test_pages_lead_to_one_another(site):
+    links = [link["href"] for link in parsed(site / "01_data.html").nav.find_all("a")]
+    assert links == ["index.html", "02_distortions.html"]
+    page = parsed(site / "index.html")
+    entries = page.select("ol.notebooks li")
+    assert [entry.b.text for entry in entries] == ["The data & its faces", "Five distortions", "Never ran"]
+    assert [[link["href"] for link in entry.find_all("a")] for entry in entries] == [["01_data.html"], [], []]
+    assert "What is there?" in entries[0].text and "1 min 15 s" in entries[0].text and "not part of this run" in entries[2].text
+
+
+def test_pages_of_drawn_faces_say_so(site):
+    for name in ("index.html", "01_data.html"):
+        assert parsed(site / name).select_one("p.banner.drawn").text == "BUILT-IN DRAWN FACES"
+
+
+def test_a_remote_badge_becomes_a_plain_link(site):
+    page = parsed(site / "01_data.html")
+    assert page.find("a", href="https://x.org").text == "Open in Colab"
+
+
+def test_the_index_shows_verdicts_first_then_figures_tables_and_trainings(site):
+    page = parsed(site / "index.html")
+    assert [table.caption.text for table in page.find_all("table")][:2] == ["Verdicts", "Table 1"]
+    text = page.text
+    for words in ("A processor, 2 cores, no GPU", "float32, tensorflow backend", "keras 3.15", "SEED 0 | 1", "cnn2-1f", "261,000"):
+        assert words in text
+    assert "python run_all.py --output '<x>'" in text and "/home/me" not in text
+    assert [image["src"] for image in page.find_all("img")] == ["figures/faces.png"]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_no_console_message_and_no_sideways_scrolling_on_a_phone(site, tmp_path):
+    """Both pages in frames of a phone's width, offline; a script in the frame around them reports their widths."""
+    frames = "".join(f'<iframe src="{(site / name).as_uri()}" width="390"></iframe>' for name in ("index.html", "01_data.html"))
+    script = """onload = () => {
+        const roots = [...document.querySelectorAll("iframe")].map(frame => frame.contentDocument.documentElement);
+        console.log("too wide by " + roots.map(root => root.scrollWidth - root.clientWidth));
+    }"""
+    (tmp_path / "phone.html").write_text(f'<link rel="icon" href="data:,">{frames}<script>{script}</script>')
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
+        "--disable-background-networking", "--disable-sync", "--allow-file-access-from-files", f"--user-data-dir={tmp_path}/profile",
+        "--enable-logging=stderr", "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=5000", "--dump-dom",
+        (tmp_path / "phone.html").as_uri(),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "HOME": str(tmp_path)})
+    messages = [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+    assert len(messages) == 1 and '"too wide by 0,0"' in messages[0], result.stderr
