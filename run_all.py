@@ -1,0 +1,282 @@
+#!/usr/bin/env python
+"""Runs the study: checks everything it was given, runs the notebooks in order, writes them and an index as HTML.
+
+    python run_all.py                                   the demo, on the built-in faces unless FER-2013 is at hand
+    python run_all.py --profile full --data fer2013.csv
+    python run_all.py --only 03,05 --set EPOCHS=2       some notebooks, one parameter changed
+    python run_all.py --profile full --train-only       the trainings alone, without Jupyter
+
+Exit status: 0 if all that was asked for is there, 1 if a notebook failed, 2 if the input was wrong, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferhelpers import data, parameters
+from ferhelpers.errors import InputError
+from ferhelpers.notebook import banner
+from ferhelpers.progress import Progress
+
+ROOT = Path(__file__).resolve().parent
+NOTEBOOKS = (
+    "01_data",
+    "02_distortions",
+    "03_baseline",
+    "04_layer_ablation",
+    "05_dropout_ablation",
+    "06_final_model",
+    "07_efficientnet",
+)
+PROFILES = ("demo", "fast", "full")
+RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results"}  # one value for all notebooks
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command line asks for, checked."""
+
+    values: dict[str, dict]  # notebook -> {parameter: value}, in the order of the series
+    dataset: data.Dataset
+    output: Path
+    command: str
+    pages: bool
+
+    def promised(self) -> list[Path]:
+        """The files that a successful run has left in the output folder."""
+        notebooks = [self.output / "notebooks" / f"{name}{end}" for name in self.values for end in (".ipynb", ".json")]
+        pages = [self.output / f"{name}.html" for name in (*self.values, "index")]
+        return notebooks + (pages if self.pages else [])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "run_all.py", *arguments])
+    try:
+        options = _options(arguments)
+        plan = make_plan(options, command)
+        print(f"{banner(plan.dataset)}\n{plan.dataset.provenance['note']}")
+        return train(plan) if options.train_only else run(plan)
+    except InputError as error:
+        print(f"run_all.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nStopped. What is finished is kept; to go on: {command}", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise InputError(f"{message}; see python run_all.py --help")
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--profile", choices=PROFILES, default="demo", help="which profiles/*.yml (default: demo)")
+    parser.add_argument(
+        "--data", default="auto", metavar="SOURCE",
+        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, kaggle, or the "
+        "path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
+    )  # fmt: skip
+    parser.add_argument("--output", metavar="DIR", help="where everything goes (default: outputs/PROFILE)")
+    parser.add_argument("--only", metavar="03,05", help="run these notebooks")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, in every notebook that has it; may be repeated"
+    )
+    parser.add_argument("--seeds", metavar="N", help="train each network with N seeds")
+    parser.add_argument("--results", default="", metavar="DIR", help="show the runs stored there; train nothing")
+    parser.add_argument("--train-only", action="store_true", help="run the trainings without Jupyter")
+    parser.add_argument("--no-html", action="store_true", help="leave the notebooks as .ipynb")
+    return parser.parse_args(arguments)
+
+
+def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
+    """Checks all that was asked for before anything is written.
+
+    Raises:
+        InputError: the first thing that is wrong.
+    """
+    declared = {name: parameters.declared(_notebook(name)) for name in NOTEBOOKS}
+    chosen = _choose(options.only)
+    profile = parameters.read_profile(ROOT / "profiles" / f"{options.profile}.yml", declared)
+    changes = _changes(options, {name: declared[name] for name in chosen})
+    output = Path(options.output or ROOT / "outputs" / options.profile).expanduser().resolve()
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output {output} is a file; give a folder")
+    results = Path(options.results).expanduser().resolve() if options.results else ""
+    if results and not results.is_dir():
+        raise InputError(f"--results {results}: there is no such folder")
+    shared = {"DATA": _source(options.data), "OUTPUT": str(output), "RESULTS": str(results)}
+    values = {}
+    for name in chosen:
+        layers = [(f"profile {options.profile}", profile.get(name, {}))]
+        for where, change in [*changes, *(("command line", {key: value}) for key, value in shared.items())]:
+            layers.append((where, {key: value for key, value in change.items() if key in declared[name]}))
+        values[name] = parameters.merge(declared[name], *layers)
+        _absolute_weights(values[name])
+    return Plan(values, data.load(options.data), output, command, not options.no_html)
+
+
+def _choose(only: str | None) -> list[str]:
+    if only is None:
+        return list(NOTEBOOKS)
+    chosen = set()
+    for text in only.split(","):
+        matches = [name for name in NOTEBOOKS if text.strip() in (name, name[:2])]
+        if not matches:
+            raise InputError(f"--only {only}: there is no notebook {text.strip()!r}; there are {', '.join(NOTEBOOKS)}")
+        chosen.update(matches)
+    return [name for name in NOTEBOOKS if name in chosen]
+
+
+def _changes(options, declared: dict) -> list[tuple[str, dict]]:
+    """--set and --seeds as (where, {name: text}); each must be a parameter of at least one chosen notebook."""
+    changes = []
+    for text in [*options.set, *([f"SEEDS={options.seeds}"] if options.seeds is not None else [])]:
+        name, equals, value = text.partition("=")
+        where = f"--set {text}" if text in options.set else f"--seeds {options.seeds}"
+        known = sorted({key for found in declared.values() for key in found} - RUN_WIDE.keys())
+        if not equals:
+            raise InputError(f"{where}: write NAME=VALUE")
+        if name in RUN_WIDE:
+            raise InputError(f"{where}: use {RUN_WIDE[name]} instead")
+        if name not in known:
+            raise InputError(f"{where}: no chosen notebook has a parameter {name}; there are {', '.join(known)}")
+        changes.append((where, {name: value}))
+    return changes
+
+
+def _source(text: str) -> str:
+    """The data source for the notebooks, which run in another folder: `auto` decided here, a path made absolute."""
+    source = data._find()[0] if text == "auto" else text
+    return source if source in ("builtin", "kaggle") else str(Path(source).expanduser().resolve())
+
+
+def _absolute_weights(values: dict) -> None:
+    """A weights file is named from the user's folder; the notebooks run in another one."""
+    if values.get("WEIGHTS", "none") not in ("none", "imagenet"):
+        path = Path(values["WEIGHTS"]).expanduser().resolve()
+        if not path.is_file():
+            raise InputError(f"WEIGHTS names no file: {path}; give none, imagenet or the path of a weights file")
+        values["WEIGHTS"] = str(path)
+
+
+def train(plan: Plan) -> int:
+    """Runs every training of the chosen notebooks, without Jupyter."""
+    from ferhelpers import training
+    from ferhelpers.experiments import STUDY, Settings
+    from ferhelpers.runs import Store
+
+    _make_folder(plan.output / "runs")
+    for name, values in plan.values.items():
+        if name in STUDY:
+            print(f"{name}:", flush=True)
+            runs = training.train_all(
+                STUDY[name](Settings.from_parameters(values)),
+                plan.dataset.subset(values["FRACTION"]),
+                Store(plan.output / "runs", results=values["RESULTS"]),
+                seeds=values["SEEDS"],
+                progress=lambda line: print(f"  {line}", flush=True),
+            )
+            print(f"  in the store: {', '.join(f'{key} ({len(found)})' for key, found in runs.items())}", flush=True)
+    return 0
+
+
+def run(plan: Plan) -> int:
+    """Runs the chosen notebooks and writes their pages; stops at the first that fails."""
+    try:
+        import papermill
+        from nbclient.exceptions import DeadKernelError
+
+        from ferhelpers import pages
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed: run make env, or use --train-only") from error
+
+    started = time.monotonic()
+    _make_folder(plan.output / "notebooks")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up chatter of TensorFlow in the pages
+    with Progress(sum(_cells(name) for name in plan.values)) as progress:
+        for name, values in plan.values.items():
+            executed = plan.output / "notebooks" / f"{name}.ipynb"
+            progress.start(name)
+            try:
+                papermill.execute_notebook(
+                    _literal(_notebook(name)),
+                    _literal(executed),
+                    values,
+                    kernel_name="python3",
+                    cwd=ROOT / "notebooks",
+                    progress_bar=False,
+                    stdout_file=progress,
+                    on_cell_execute=progress.cell_begins,
+                    on_cell_executed=progress.cell_ends,
+                    shutdown_kernel="immediate",
+                    extra_arguments=["--IPKernelApp.log_level=40"],
+                )
+            except (papermill.PapermillExecutionError, DeadKernelError) as error:
+                progress.close()
+                return _failed(name, executed, progress.source, error)
+            if plan.pages:
+                pages.notebook_page(executed, plan.output / f"{name}.html", *_neighbours(name, plan))
+            progress.finish()
+    if plan.pages:
+        pages.index_page(plan.output, [_notebook(name) for name in NOTEBOOKS], plan.command)
+    missing = [str(path) for path in plan.promised() if not path.is_file()]
+    if missing:
+        print(f"Not everything was made; missing: {', '.join(missing)}", file=sys.stderr)
+        return 1
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
+    print(f"Done in {minutes} min {seconds:02d} s: {plan.output / 'index.html' if plan.pages else plan.output}")
+    return 0
+
+
+def _notebook(name: str) -> Path:
+    return ROOT / "notebooks" / f"{name}.ipynb"
+
+
+def _cells(name: str) -> int:
+    """Code cells of a notebook as papermill runs it, which adds a cell with the values."""
+    return 1 + sum(cell["cell_type"] == "code" for cell in parameters.read_cells(_notebook(name)))
+
+
+def _neighbours(name: str, plan: Plan) -> list[str]:
+    """The notebooks before and after this one, where they have pages (or will have)."""
+    there = ["", *(other if other in plan.values or (plan.output / f"{other}.html").exists() else "" for other in NOTEBOOKS), ""]
+    position = 1 + NOTEBOOKS.index(name)
+    return [there[position - 1], there[position + 1]]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output: cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _literal(path: Path) -> str:
+    """papermill fills {names} in paths."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _failed(name: str, executed: Path, source: str, error: Exception) -> int:
+    """Says where a notebook stopped. Wrong input that only the notebook could find ends as wrong input does."""
+    if getattr(error, "ename", "") == "InputError":
+        raise InputError(f"{name}: {error.evalue}")
+    lines = getattr(error, "traceback", ["The kernel died: was there enough memory?"])
+    reason = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(lines))  # without colours
+    print(f"\n{name} failed in this cell:\n\n{source}\n\n{reason}\n", file=sys.stderr)
+    print(f"The notebook as far as it came: {executed}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

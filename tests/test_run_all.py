@@ -1,0 +1,242 @@
+"""`run_all.py` checks everything before it writes anything, runs notebooks in order, and says what went wrong."""
+
+import fcntl
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import types
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import run_all
+from ferhelpers import data
+from ferhelpers.experiments import Settings, layer_ablation
+from ferhelpers.progress import Progress
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture
+def study(monkeypatch, tmp_path, faces):
+    """Builds a project of fixture notebooks and makes run_all take it for its own; returns its folder."""
+
+    def build(*names, fixture=None, **profiles):
+        (tmp_path / "notebooks").mkdir()
+        (tmp_path / "profiles").mkdir()
+        for name in names:
+            shutil.copy(FIXTURES / f"{fixture or name}.ipynb", tmp_path / "notebooks" / f"{name}.ipynb")
+        for profile in run_all.PROFILES:
+            (tmp_path / "profiles" / f"{profile}.yml").write_text(profiles.get(profile, ""))
+        monkeypatch.setattr(run_all, "ROOT", tmp_path)
+        monkeypatch.setattr(run_all, "NOTEBOOKS", names)
+        load = data.load  # drawing thousands of faces is another test's matter
+        monkeypatch.setattr(data, "load", lambda source: faces if source in ("auto", "builtin") else load(source))
+        monkeypatch.setenv("PYTHONPATH", str(Path(run_all.__file__).parent))
+        monkeypatch.delenv("FER2013", raising=False)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return build
+
+
+def executed(path):
+    """The outputs of a notebook as text."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+def test_a_run_leaves_all_that_was_promised_and_the_next_failure_stops(study, capfd):
+    root = study("fine", "broken", "slow")
+    assert run_all.main(["--data", "builtin", "--only", "fine", "--set", "EPOCHS=3"]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("BUILT-IN DRAWN FACES, not FER-2013")
+    assert "\nfine  EPOCHS is 3\n" in out and "%|" not in out  # lines, no bar: this is no terminal
+    assert err == ""
+    output = root / "outputs" / "demo"
+    for name in ("notebooks/fine.ipynb", "fine.html", "index.html", "figures/fine_face.png", "tables/fine_table.csv"):
+        assert (output / name).stat().st_size > 0
+    assert "python run_all.py --data builtin --only fine --set EPOCHS=3" in (output / "index.html").read_text()
+    record = json.loads((output / "notebooks" / "fine.json").read_text())
+    assert record["parameters"]["OUTPUT"] == str(output)
+
+    assert run_all.main(["--data", "builtin", "--only", "broken,slow", "--output", "other {folder}"]) == 1
+    out, err = capfd.readouterr()
+    assert 'raise RuntimeError(f"no more than {faces} faces")' in err and "RuntimeError: no more than 7 faces" in err
+    partial = root / "other {folder}" / "notebooks" / "broken.ipynb"
+    assert str(partial) in err
+    assert executed(partial) == "before\n"
+    assert not (root / "other {folder}" / "notebooks" / "slow.ipynb").exists()
+
+
+def test_wrong_input_that_a_notebook_finds_ends_as_wrong_input(study, capfd):
+    study("wrong_input")
+    assert run_all.main([]) == 2
+    assert capfd.readouterr().err == "run_all.py: wrong_input: weights.h5 holds another network; give that of EfficientNetB0\n"
+
+
+def test_a_notebook_that_does_not_end_its_study_is_noticed(study, capfd):
+    root = study("unfinished")
+    assert run_all.main(["--no-html"]) == 1
+    assert f"missing: {root}/outputs/demo/notebooks/unfinished.json" in capfd.readouterr().err
+    assert not (root / "outputs" / "demo" / "unfinished.html").exists()
+
+
+def test_a_dead_kernel_is_reported_with_its_cell(study, capfd):
+    study("dead")
+    assert run_all.main([]) == 1
+    err = capfd.readouterr().err
+    assert "os._exit(1)" in err and "The kernel died" in err and "Traceback" not in err
+
+
+def test_ctrl_c_says_how_to_go_on(study):
+    root = study("slow")
+    script = (
+        "import run_all, sys; from pathlib import Path; from ferhelpers import faces; faces.SIZES = (70, 70, 70);"
+        "run_all.ROOT = Path.cwd(); run_all.NOTEBOOKS = ('slow',);"
+        "sys.exit(run_all.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", script, "--output", "a b", "--data", "builtin"]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "epoch 1" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == "Stopped. What is finished is kept; to go on: python run_all.py --output 'a b' --data builtin"
+    assert "epoch 1\n" in executed(root / "a b" / "notebooks" / "slow.ipynb")
+
+
+@pytest.mark.parametrize(
+    "arguments, what",
+    [
+        (["--profile", "huge"], "invalid choice: 'huge' (choose from"),
+        (["--prof", "demo"], "unrecognized arguments: --prof demo"),
+        (["demo"], "unrecognized arguments: demo"),
+        (["--only", "09"], "no notebook '09'; there are fine, all_parameters"),
+        (["--only", ""], "no notebook ''"),
+        (["--set", "EPOCHS"], "--set EPOCHS: write NAME=VALUE"),
+        (["--set", "EPOCHS=two"], "EPOCHS takes int, not 'two'"),
+        (["--set", "EPOCHS=-1"], "EPOCHS cannot be -1; it must be 1 to 10000"),
+        (["--set", "FRACTION=0"], "FRACTION cannot be 0.0; it must be more than 0 and at most 1"),
+        (["--set", "epochs=1"], "no chosen notebook has a parameter epochs; there are BATCH_SIZE, EPOCHS"),
+        (["--only", "fine", "--set", "WIDTH=1"], "no chosen notebook has a parameter WIDTH; there are EPOCHS"),
+        (["--set", "DATA=builtin"], "use --data instead"),
+        (["--set", "WEIGHTS=none.h5"], "WEIGHTS names no file"),
+        (["--seeds", "0"], "SEEDS cannot be 0; it must be 1 to 100"),
+        (["--only", "fine", "--seeds", "2"], "no chosen notebook has a parameter SEEDS"),
+        (["--results", "nowhere"], "nowhere: there is no such folder"),
+        (["--output", "notebooks/fine.ipynb"], "is a file; give a folder"),
+        (["--output", "notebooks/fine.ipynb/out", "--no-html"], "cannot make the folder"),
+        (["--data", "nowhere.csv"], "nowhere.csv"),
+        (["--profile", "fast"], "section fine: there is no parameter EPOCH; there are DATA, OUTPUT"),
+        (["--profile", "full"], "not YAML"),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(study, capfd, arguments, what):
+    root = study("fine", "all_parameters", fast="fine: {EPOCH: 3}", full="fine: {EPOCHS: 3")
+    assert run_all.main(arguments) == 2
+    out, err = capfd.readouterr()
+    assert what in err and err.startswith("run_all.py: ") and len(err.splitlines()) == 1
+    assert not list(root.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    "profile, what",
+    [
+        ("nine: {}", "there is no notebook nine; there are fine"),
+        ("- fine", "one section a notebook"),
+        ("fine: 3", "section fine must hold lines NAME: value"),
+        ("fine: {EPOCHS: many}", "section fine: EPOCHS takes int, not 'many'"),
+        ("fine: {EPOCHS: 2.5}", "section fine: EPOCHS takes int, not 2.5"),
+        ("fine: {EPOCHS: [1]}", "section fine: EPOCHS takes int, not [1]"),
+        ("fine: {OUTPUT: 3}", "section fine: OUTPUT takes str, not 3"),
+    ],
+)
+def test_wrong_profiles_end_in_one_line(study, capfd, profile, what):
+    study("fine", demo=profile)
+    assert run_all.main([]) == 2
+    err = capfd.readouterr().err
+    assert what in err and "demo.yml" in err and len(err.splitlines()) == 1
+
+
+def plan(*arguments):
+    return run_all.make_plan(run_all._options(list(arguments)))
+
+
+def test_values_come_from_defaults_profile_and_command_line_in_that_order(study):
+    study("fine", "all_parameters", full="fine: &x {EPOCHS: 4, SEED: 2}\nall_parameters: {<<: *x, LEARNING_RATE: 1e-4}")
+    values = plan("--profile", "full", "--set", "EPOCHS=5", "--seeds", "3", "--data", "builtin").values
+    assert list(values) == ["fine", "all_parameters"]
+    assert values["fine"] == {
+        "DATA": "builtin", "OUTPUT": str(run_all.ROOT / "outputs" / "full"), "FRACTION": 0.05, "SEED": 2, "EPOCHS": 5,
+    }  # fmt: skip
+    assert values["all_parameters"]["LEARNING_RATE"] == 1e-4
+    assert values["all_parameters"]["SEEDS"] == 3
+    assert values["all_parameters"]["WIDTH"] == 0.25
+
+
+def test_paths_are_made_absolute(study, monkeypatch):
+    root = study("all_parameters")
+    for name in ("stored", "data"):
+        (root / name).mkdir()
+    (root / "w.h5").touch()
+    values = plan("--results", "stored", "--set", "WEIGHTS=w.h5", "--output", "x/../y").values["all_parameters"]
+    assert values["RESULTS"] == str(root / "stored")
+    assert values["WEIGHTS"] == str(root / "w.h5")
+    assert values["OUTPUT"] == str(root / "y")
+    monkeypatch.setenv("FER2013", "data/fer.csv")
+    assert plan().values["all_parameters"]["DATA"] == str(root / "data" / "fer.csv")
+
+
+def test_only_takes_numbers_and_names_in_the_order_of_the_series(monkeypatch):
+    assert run_all._choose("05, 03") == ["03_baseline", "05_dropout_ablation"]
+    assert run_all._choose("07_efficientnet,07") == ["07_efficientnet"]
+    assert run_all._choose(None) == list(run_all.NOTEBOOKS)
+
+
+def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, monkeypatch, capfd):
+    root = study("01_data", "04_layer_ablation", fixture="all_parameters", fast="04_layer_ablation: {EPOCHS: 2}")
+    calls = []
+
+    def train_all(experiments, dataset, store, seeds, progress):
+        progress("epoch 1/2")
+        calls.append((experiments, len(dataset.training), store.folder, seeds))
+        return {name: [None] * seeds for name in experiments}
+
+    monkeypatch.setitem(sys.modules, "ferhelpers.training", types.SimpleNamespace(train_all=train_all))
+    for name in ("IPython", "papermill", "nbconvert", "nbformat", "nbclient", "jupyter_client", "ipykernel", "jinja2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    arguments = ["--profile", "fast", "--train-only", "--seeds", "2", "--set", "FRACTION=0.5", "--set", "SEED=7"]
+    assert run_all.main(arguments) == 0
+    settings = Settings(epochs=2, width=0.25, learning_rate=0.001, weights="none", seed=7)
+    [(experiments, images, folder, seeds)] = calls
+    assert experiments == layer_ablation(settings)
+    assert 70 <= images <= 80 and folder == root / "outputs" / "fast" / "runs" and seeds == 2
+    assert "04_layer_ablation:\n  epoch 1/2\n  in the store: blocks_1 (2), " in capfd.readouterr().out
+
+    assert run_all.main(["--profile", "fast"]) == 2
+    assert "papermill is not installed: run make env, or use --train-only" in capfd.readouterr().err
+
+
+def test_the_bar_is_live_on_a_terminal(monkeypatch):
+    """On a terminal of 80 columns, one line shows the share of cells and the last line that the notebook printed."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with open(follower, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        with Progress(4) as progress:
+            progress.start("03_baseline")
+            progress.cell_ends()
+            progress.write("baseline: epoch 2/8  loss 1.2")
+            progress.write(" and more\nbaseline: epoch 3/8" + "." * 100 + "\n")
+    lines = os.read(leader, 10_000).decode().replace("\n", "\r").split("\r")
+    assert any(line.startswith(" 25% |██") and "03_baseline  baseline: epoch 2/8  loss 1.2 and more" in line for line in lines)
+    assert max(map(len, lines)) <= 80
