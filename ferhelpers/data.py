@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from ferhelpers import readers
+from ferhelpers import containers, readers
+from ferhelpers.containers import show
 from ferhelpers.errors import InputError
 from ferhelpers.readers import CLASSES, IMAGE_SIZE, PIXELS, SPLITS
 
@@ -100,7 +101,8 @@ class Dataset:
         for name in SPLITS:
             split = getattr(self, name)
             of_class = [np.flatnonzero(split.labels == label) for label in range(len(CLASSES))]
-            kept = [random.choice(rows, max(1, round(fraction * len(rows))), replace=False) for rows in of_class if len(rows)]
+            sizes = [max(1, round(fraction * len(rows))) for rows in of_class]
+            kept = [random.choice(rows, size, replace=False) for rows, size in zip(of_class, sizes) if len(rows)]
             splits.append(split.take(np.sort(np.concatenate(kept))))
         total = self.provenance.get("fraction", 1.0) * fraction
         note = f"{self.provenance.get('note', '')} A subset: {total:.4g} of each class (seed {seed}).".strip()
@@ -129,22 +131,23 @@ def load(source="auto", *, allow_subset=False, cache=True):
     Used in: all notebooks, through notebook.begin.
     """
     if not isinstance(source, (str, os.PathLike)) or not str(source):
-        raise InputError(f"the data source is {source!r}; it should be auto, builtin, kaggle or the path of a file or folder")
+        raise InputError(f"the data source is {source!r}; it should be auto, builtin, kaggle or a path")
     chosen = ""
     if source == "auto":
         source, chosen = _find()
     if source == "builtin":
         return _draw(chosen)
-    path = _download() if source == "kaggle" else Path(source).expanduser()
+    path = _download() if source == "kaggle" else Path(os.path.expanduser(source))
     try:
         if not path.exists():
-            raise InputError(f"there is no data at {readers.show(path)}{chosen and f' ({chosen})'}; give the path of FER-2013, or builtin")
+            raise InputError(f"there is nothing at {show(path)}; give the path of FER-2013, or builtin. {chosen}".strip())
         splits, form = _read_once(path) if cache else readers.read(path)
     except OSError as error:
-        raise InputError(f"{readers.show(path)} cannot be read ({error.strerror}); check the path and its permissions") from error
+        where = show(error.filename or path)
+        raise InputError(f"{where} cannot be read ({error.strerror}); check the path and its permissions") from error
     name = f"kaggle {KAGGLE_DATASET}" if source == "kaggle" else path.resolve().name
     counts = {split: np.bincount(labels, minlength=len(CLASSES)).tolist() for split, (_, labels) in splits.items()}
-    _check_counts(counts, readers.show(name), allow_subset)
+    _check_counts(counts, show(name), allow_subset)
     official = counts == OFFICIAL_COUNTS
     note = " ".join(filter(None, [chosen, "" if official else "A subset of FER-2013."]))
     provenance = {"source": name, "form": form, "official": official, "fraction": 1.0, "note": note}
@@ -211,7 +214,7 @@ def _download():
     try:
         return Path(kagglehub.dataset_download(KAGGLE_DATASET))
     except Exception as error:  # the errors of kagglehub, of requests and of the network share no other class
-        raise InputError(f"kaggle: the download failed ({readers.show(error)}); check the network, {manual}") from error
+        raise InputError(f"kaggle: the download failed ({show(error)}); check the network, {manual}") from error
 
 
 # The cache: KEY.npy has the bytes of all images and then of all labels, KEY.json tells how to part them, and a digest
@@ -221,7 +224,7 @@ def _download():
 def _read_once(path):
     folder = Path(os.environ.get("FERHELPERS_CACHE") or platformdirs.user_cache_dir("ferhelpers"))
     stem = folder / hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:20]
-    signature = readers.signature(path)
+    signature = containers.signature(path)
     cached = _open_cache(stem, signature)
     if cached:
         return cached

@@ -1,25 +1,16 @@
 """Reads FER-2013 from a CSV, a folder, a zip or a tar: bytes in, three splits of checked images and labels out.
 
-Archives are streamed in place: nothing is extracted to disk, and what they declare is bounded before it is read
-(`MAX_...` below), so that a hostile file costs neither memory nor disk. `data.load` is the way in.
+`data.load` is the way in; it adds the counts, the provenance and the cache.
 """
 
-import bz2
-import gzip
-import hashlib
 import io
-import lzma
-import os
 import re
-import stat
-import tarfile
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from ferhelpers import containers
+from ferhelpers.containers import CSV_NAMES, show
 from ferhelpers.errors import InputError
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # label = position
@@ -29,21 +20,10 @@ IMAGE_SIZE = 48
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 
 COLUMNS = ("emotion", "pixels", "Usage")
-CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
-TAR_OPENERS = {".tar": open, ".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-
 MAX_IMAGES = 35_887  # all of FER-2013
 MAX_LINE = 16_384  # bytes; the longest possible row has 9,230
 MAX_JPEG = 65_536  # bytes; the largest image of the release has 2,483
-MAX_CSV = 2**29  # bytes; the whole CSV has about 300 million
-MAX_MEMBERS = 100_000  # files and folders of an archive; the release has 35,903
-MAX_OVERHEAD = 2**24  # bytes of an archive that are not files: names, headers, directory; the release has 4 million
-BATCH = 64  # CSV rows parsed at once: their arrays stay in the processor's cache
-
-BROKEN_ARCHIVE = (
-    OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError, zlib.error,
-    lzma.LZMAError,
-)  # fmt: skip
+BATCH = 32  # CSV rows parsed at once: their arrays stay in the processor's cache
 
 
 def read(path):
@@ -61,44 +41,20 @@ def read(path):
     """
     name = show(path.name)
     if path.is_dir():
-        return _read_members(_folder_members(path), name)
+        return _read_container(path, name)
     if not path.is_file():
         raise InputError(f"{name} is neither a regular file nor a folder")
     if path.suffix == ".csv":
         with open(path, "rb") as stream:
             return _read_csv(stream, name), "csv"
-    if path.suffix == ".zip":
-        members = _zip_members
-    elif path.suffix in TAR_OPENERS:
-        members = _tar_members
-    else:
-        raise InputError(f"{name}: the ending is {show(path.suffix)}; it should be .csv, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz")
+    if path.suffix != ".zip" and path.suffix not in containers.TAR_OPENERS:
+        raise InputError(f"{name}: it should end in .csv, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, or be a folder")
     try:
-        return _read_members(members(path), name)
+        return _read_container(path, name)
     except InputError:
         raise
-    except BROKEN_ARCHIVE as error:
+    except containers.DAMAGED as error:
         raise InputError(f"{name} is not a whole {path.suffix} archive ({show(error)}); download it again") from error
-
-
-def signature(path):
-    """A string that changes when the source at `path` changes: from size and time of the file, or of all files of a folder."""
-    if path.is_dir():
-        files = [(member, *_size_and_time(path / member)) for member, _, _ in _folder_members(path)]
-    else:
-        files = [_size_and_time(path)]
-    return hashlib.sha256(repr(sorted(files)).encode()).hexdigest()
-
-
-def show(text):
-    """`text` as one short quoted piece of an error line, whatever characters it holds."""
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return repr(text if len(text) <= 120 else text[:60] + "..." + text[-50:])
-
-
-def _size_and_time(path):
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
 
 
 # The CSV: fer2013.csv and icml_face_data.csv
@@ -111,13 +67,13 @@ def _read_csv(stream, name):
     split_of = {usage.encode(): split for split, usage in enumerate(USAGES)}
     images = np.empty((MAX_IMAGES, PIXELS), np.uint8)
     labels, splits, batch = [], [], []
-    size, number = 0, 1
+    number = 1
     while line := stream.readline(MAX_LINE):
-        size, number = size + len(line), number + 1
-        if size > MAX_CSV:
-            raise InputError(f"{name}: line {number}: the file goes on past {MAX_CSV:,} bytes; FER-2013 has about 300 million")
+        number += 1
+        if number > 2 * MAX_IMAGES:
+            raise InputError(f"{name}: line {number}: the file goes on; FER-2013 has {MAX_IMAGES:,} rows")
         if len(line) == MAX_LINE:
-            raise InputError(f"{name}: line {number} is longer than {MAX_LINE:,} bytes; a row has {PIXELS:,} pixels and ends with a newline")
+            raise InputError(f"{name}: line {number} is longer than {MAX_LINE:,} bytes; it should hold {PIXELS:,} pixels")
         if not line.strip():
             continue
         fields = line.split(b",")
@@ -147,7 +103,8 @@ def _column_order(header, name):
     names = header.removeprefix(b"\xef\xbb\xbf").split(b",")
     names = [column.strip(b' \t\r\n"').decode("ascii", "replace") for column in names]
     if sorted(names) != sorted(COLUMNS):
-        raise InputError(f"{name}: line 1: the columns are {show(','.join(names))}; they should be {','.join(COLUMNS)} in UTF-8 text")
+        right = f"they should be {','.join(COLUMNS)}, in UTF-8 text"
+        raise InputError(f"{name}: line 1: the columns are {show(','.join(names))}; {right}")
     return [names.index(column) for column in COLUMNS]
 
 
@@ -181,7 +138,8 @@ def _parse_pixels(batch, name):
 def _check_pixels(values, where):
     for position, value in enumerate(values, start=1):
         if not re.fullmatch(rb"[0-9]{1,3}", value) or int(value) > 255:
-            raise InputError(f"{where}: pixel {position} is {show(value)}; pixels should be whole numbers 0..255 with one space between")
+            right = "it should be a whole number 0..255, with one space between two"
+            raise InputError(f"{where}: pixel {position} is {show(value)}; {right}")
     if len(values) != PIXELS:
         raise InputError(f"{where}: {len(values):,} pixels; there should be {PIXELS:,} (48 x 48)")
 
@@ -189,39 +147,31 @@ def _check_pixels(values, where):
 # The folder release: train/<class>/Training_*.jpg, test/<class>/{PublicTest,PrivateTest}_*.jpg
 
 
-def _read_members(members, name):
+def _read_container(path, name):
     found = {}  # (split, file name, label) -> pixels
     table = None
-    total = 0
-    for count, (member, size, open_member) in enumerate(members, start=1):
-        where = f"{name}: {show(member)}"
-        total += size
-        if count > MAX_MEMBERS or total > 2 * MAX_CSV or size < 0:
-            raise InputError(f"{where}: too many or too large files ({count:,}, {total:,} bytes unpacked); FER-2013 has {MAX_IMAGES:,} images")
-        if member.startswith("/") or "\\" in member or "\0" in member or ".." in member.split("/"):
-            raise InputError(f"{where}: an unsafe name; names should be like train/happy/Training_1.jpg")
-        parts = PurePosixPath(member).parts
-        if not parts or parts[0] == "__MACOSX" or parts[-1].startswith(".") or parts[-1] in ("Thumbs.db", "desktop.ini"):
-            continue  # what Windows and macOS leave everywhere
-        if parts[-1] in CSV_NAMES and table is None:
-            with open_member() as stream:
+    for member in containers.members(path):
+        where = member.where
+        if member.parts[-1] in CSV_NAMES:
+            if table:
+                raise InputError(f"{where}: a second CSV; there should be one of {', '.join(CSV_NAMES)}")
+            with member.open() as stream:
                 table = _read_csv(stream, where)
-        elif parts[-1] in CSV_NAMES:
-            raise InputError(f"{where}: a second CSV; there should be one of {', '.join(CSV_NAMES)}")
-        elif "train" in parts[:-1] or "test" in parts[:-1]:
-            key = _split_name_label(parts, where)
+        elif "train" in member.parts[:-1] or "test" in member.parts[:-1]:
+            key = _split_name_label(member.parts, where)
             if key in found:
                 raise InputError(f"{where}: this file is there twice; each image should be there once")
-            if size > MAX_JPEG:
-                raise InputError(f"{where}: {size:,} bytes; a 48x48 JPEG has at most {MAX_JPEG:,}")
-            with open_member() as stream:
+            if member.size > MAX_JPEG:
+                raise InputError(f"{where}: {member.size:,} bytes; a 48x48 JPEG has at most {MAX_JPEG:,}")
+            with member.open() as stream:
                 found[key] = _decode(stream.read(MAX_JPEG + 1), where)
     if table and found:
         raise InputError(f"{name} holds both a CSV and image folders; it should hold one of them")
     if table:
         return table, "csv"
     if not found:
-        raise InputError(f"{name} holds no FER-2013; it should hold train/<class>/Training_*.jpg and test/<class>/*.jpg, or fer2013.csv")
+        right = "it should hold train/<class>/*.jpg and test/<class>/*.jpg, or fer2013.csv"
+        raise InputError(f"{name} holds no FER-2013; {right}")
     return {split: _stack(found, index) for index, split in enumerate(SPLITS)}, "folder"
 
 
@@ -234,7 +184,8 @@ def _stack(found, split):
 def _split_name_label(parts, where):
     match = re.fullmatch(r"(Training|PublicTest|PrivateTest)_[0-9]{1,20}\.jpg", parts[-1])
     if len(parts) < 3 or parts[-3] not in ("train", "test") or not match:
-        raise InputError(f"{where}: not a file of FER-2013; train/<class>/ should hold only Training_<number>.jpg, test/<class>/ PublicTest_... and PrivateTest_...")
+        right = "train/<class>/ should hold Training_<number>.jpg, test/<class>/ PublicTest_... and PrivateTest_..."
+        raise InputError(f"{where}: not a file of FER-2013; {right}")
     folder, label, usage = parts[-3], parts[-2], match[1]
     if label not in CLASSES:
         raise InputError(f"{where}: the class folder is {show(label)}; it should be one of {', '.join(CLASSES)}")
@@ -257,66 +208,3 @@ def _decode(data, where):
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "not a JPEG" if isinstance(error, Image.UnidentifiedImageError) else f"a broken JPEG ({show(error)})"
         raise InputError(f"{where}: {reason}; it should be a grey 48x48 JPEG") from error
-
-
-# Containers: each yields (member name, size in bytes, function that opens it)
-
-
-def _folder_members(root):
-    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        if entry.name in CSV_NAMES:
-            yield _file_member(entry, root)
-        if entry.name in ("train", "test") and entry.is_dir():
-            for group in sorted(os.scandir(entry), key=lambda entry: entry.name):
-                for leaf in os.scandir(group) if group.is_dir() else [group]:
-                    yield _file_member(leaf, root)
-
-
-def _file_member(entry, root):
-    member = Path(entry.path).relative_to(root).as_posix()
-    if not entry.is_file():
-        raise InputError(f"{show(root.name)}: {show(member)} should be a regular file")
-    return member, entry.stat().st_size, lambda: open(entry.path, "rb")
-
-
-def _zip_members(path):
-    with open(path, "rb") as file:
-        bounded = _Bounded(file, path)
-        with zipfile.ZipFile(bounded) as archive:
-            bounded.left = 2 * MAX_CSV
-            for info in archive.infolist():
-                where = f"{show(path.name)}: {show(info.filename)}"
-                if info.flag_bits & 1:
-                    raise InputError(f"{where} is encrypted; unpack the archive with its password and give the folder")
-                if stat.S_ISLNK(info.external_attr >> 16):
-                    raise InputError(f"{where} is a link; it should be a regular file")
-                if not info.is_dir():
-                    yield info.filename, info.file_size, lambda: archive.open(info)
-
-
-def _tar_members(path):
-    with TAR_OPENERS[path.suffix](path, "rb") as file:
-        bounded = _Bounded(file, path)
-        with tarfile.open(fileobj=bounded, mode="r:") as archive:
-            for info in archive:
-                where = f"{show(path.name)}: {show(info.name)}"
-                bounded.left += max(info.size, 0) + 1536  # its own header, and the next one's look-ahead
-                if not info.isreg() and not info.isdir():
-                    raise InputError(f"{where} is a link or a device; it should be a regular file")
-                if info.isreg():
-                    yield info.name, info.size, lambda: archive.extractfile(info)
-
-
-class _Bounded:
-    """A file that refuses to be read further than what was granted: headers of an archive cannot ask for gigabytes."""
-
-    def __init__(self, file, path):
-        self.file, self.path, self.left = file, path, MAX_OVERHEAD
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size=-1):
-        data = self.file.read(size if 0 <= size <= self.left else self.left + 1)
-        self.left -= len(data)
-        if self.left < 0:
-            raise InputError(f"{show(self.path.name)}: its headers fill more than {MAX_OVERHEAD:,} bytes; this is not FER-2013")
-        return data

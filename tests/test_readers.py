@@ -1,0 +1,378 @@
+"""Every form of FER-2013 reads to the same images, and whatever is wrong with one is named in one line."""
+
+import gzip
+import io
+import os
+import random
+import struct
+import tarfile
+import zipfile
+
+import fake_fer
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ferhelpers import containers, readers
+from ferhelpers.errors import InputError
+
+SPLITS = fake_fer.arrays()
+CSV = fake_fer.csv(SPLITS)
+FILES = fake_fer.members(SPLITS)
+FIRST = "train/angry/Training_1000.jpg"
+
+
+def assert_equal(found, expected):
+    for split, (images, labels) in expected.items():
+        np.testing.assert_array_equal(found[split][0], images)
+        np.testing.assert_array_equal(found[split][1], labels)
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def refused(path, *parts):
+    """The reader refuses the source in one printable line that holds each of `parts`."""
+    with pytest.raises(InputError) as caught:
+        readers.read(path)
+    line = str(caught.value)
+    assert line.isprintable() and len(line) < 500, line
+    for part in (path.name, *parts):
+        assert str(part) in line, line
+
+
+# What is right
+
+
+@pytest.mark.parametrize("content", [
+    CSV,
+    fake_fer.csv(SPLITS, ("emotion", " Usage", " pixels")),  # icml_face_data.csv
+    fake_fer.csv(SPLITS, newline="\r\n"),
+    b"\xef\xbb\xbf" + CSV,
+])  # fmt: skip
+def test_csv_layouts(tmp_path, content):
+    splits, form = readers.read(write(tmp_path / "a.csv", content))
+    assert form == "csv"
+    assert_equal(splits, SPLITS)
+
+
+@settings(max_examples=20, deadline=None)
+@given(of_each=st.integers(1, 12), seed=st.integers(0, 2**32), top=st.sampled_from([0, 9, 10, 99, 100, 255]))
+def test_csv_round_trip(tmp_path_factory, of_each, seed, top):
+    splits = fake_fer.arrays(of_each, seed)
+    expected = {split: (np.minimum(images, top), labels) for split, (images, labels) in splits.items()}
+    path = write(tmp_path_factory.mktemp("csv") / "a.csv", fake_fer.csv(expected))
+    assert_equal(readers.read(path)[0], expected)
+
+
+def test_csv_with_every_value_quoted_and_no_last_newline(tmp_path):
+    quoted = b"\n".join(b",".join(b'"%s"' % field for field in line.split(b",")) for line in CSV.splitlines())
+    assert_equal(readers.read(write(tmp_path / "a.csv", quoted))[0], SPLITS)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**32), of_each=st.integers(1, 3), prefix=st.sampled_from(["", "./", "fer2013/", "Ordner ä/b/"]))
+def test_folder_zip_and_tar_are_equal(tmp_path_factory, seed, of_each, prefix):
+    files = fake_fer.members(fake_fer.arrays(of_each, seed))
+    expected = {split: [] for split in readers.SPLITS}
+    for name, content in sorted(files.items(), key=lambda item: item[0].split("/")[-1]):
+        split = readers.SPLITS[[name.split("/")[-1].startswith(usage) for usage in readers.USAGES].index(True)]
+        expected[split].append((np.asarray(Image.open(io.BytesIO(content))), readers.CLASSES.index(name.split("/")[1])))
+    expected = {split: tuple(map(np.array, zip(*rows))) for split, rows in expected.items()}
+    shuffled = list(files.items())
+    random.Random(seed).shuffle(shuffled)
+    shuffled = {prefix + name: content for name, content in shuffled}
+    tmp_path = tmp_path_factory.mktemp("Daten ü")
+    sources = [fake_fer.write_folder(tmp_path / "f", files), fake_fer.write_zip(tmp_path / "fer.zip", shuffled)]
+    for source in sources + [fake_fer.write_tar(tmp_path / name, shuffled) for name in fake_fer.TAR_MODES]:
+        splits, form = readers.read(source)
+        assert form == "folder"
+        assert_equal(splits, expected)
+
+
+def test_csv_inside_archive_or_folder(tmp_path):
+    files = {"fer2013/fer2013.csv": CSV, "fer2013/README": b"about", "train.csv": b"another file"}
+    assert_equal(readers.read(fake_fer.write_tar(tmp_path / "fer.tar.gz", files))[0], SPLITS)
+    assert_equal(readers.read(fake_fer.write_zip(tmp_path / "fer.zip", files))[0], SPLITS)
+    assert_equal(readers.read(fake_fer.write_folder(tmp_path / "f", {"icml_face_data.csv": CSV}))[0], SPLITS)
+
+
+def test_litter_of_windows_and_macos_is_passed_over(tmp_path):
+    litter = {"__MACOSX/train/angry/._Training_1.jpg": b"", "train/.DS_Store": b"", "train/angry/Thumbs.db": b""}
+    clean = readers.read(fake_fer.write_zip(tmp_path / "clean.zip", FILES))[0]
+    assert_equal(readers.read(fake_fer.write_zip(tmp_path / "fer.zip", FILES | litter))[0], clean)
+
+
+# What is wrong: CSV
+
+
+def swap(old, new, count=1):
+    return CSV.replace(old, new, count)
+
+
+def row(number, change):
+    """The CSV with its line `number` (1 = header) changed."""
+    lines = CSV.split(b"\n")
+    lines[number - 1] = change(lines[number - 1])
+    return b"\n".join(lines)
+
+
+def pixels(change):
+    """Line 9 with its list of pixel texts changed."""
+
+    def changed(line):
+        emotion, values, usage = line.split(b",")
+        return b",".join([emotion, b" ".join(change(values.split(b" "))), usage])
+
+    return row(9, changed)
+
+
+def pixel(value):
+    return pixels(lambda values: values[:99] + [value] + values[100:])
+
+
+BAD_CSVS = {
+    "empty": (b"", "line 1", "emotion,pixels,Usage"),
+    "binary": (bytes(range(256)) * 50, "line 1", "emotion,pixels,Usage"),
+    "UTF-16": (CSV.decode().encode("utf-16"), "line 1", "UTF-8"),
+    "semicolons": (CSV.replace(b",", b";"), "line 1", "emotion;pixels;Usage"),
+    "tabs": (CSV.replace(b",", b"\t"), "line 1"),
+    "no header": (CSV.split(b"\n", 1)[1], "line 1"),
+    "no Usage column": (swap(b",Usage", b""), "line 1"),
+    "a fourth column": (swap(b"Usage\n", b"Usage,extra\n"), "line 1", "extra"),
+    "a column twice": (swap(b"Usage\n", b"pixels\n"), "line 1"),
+    "header twice": (row(5, lambda line: b"emotion,pixels,Usage"), "line 5", "'emotion'"),
+    "a row without Usage": (row(4, lambda line: line.rsplit(b",", 1)[0]), "line 4", "2 columns"),
+    "a row too wide": (row(4, lambda line: line + b",1"), "line 4", "4 columns"),
+    "unknown Usage": (row(3, lambda line: line.replace(b"Training", b"Train")), "line 3", "'Train'", "PublicTest"),
+    "no Usage": (row(3, lambda line: line.replace(b"Training", b"")), "line 3", "''"),
+    "label 7": (row(2, lambda line: b"7" + line[1:]), "line 2", "'7'", "0..6"),
+    "label -1": (row(2, lambda line: b"-1" + line[1:]), "line 2", "'-1'"),
+    "label 1.0": (row(2, lambda line: b"1.0" + line[1:]), "line 2", "'1.0'"),
+    "2303 pixels": (pixels(lambda values: values[1:]), "line 9", "2,303 pixels", "2,304"),
+    "2305 pixels": (pixels(lambda values: values + [b"1"]), "line 9", "2,305 pixels"),
+    "no pixels": (pixels(lambda values: []), "line 9", "pixel 1"),
+    "a pixel in the wrong row": (pixels(lambda values: values[:-1]).replace(b"\n1,", b"\n1,7 "), "line"),
+    "256": (pixel(b"256"), "line 9", "pixel 100", "'256'", "0..255"),
+    "999": (pixel(b"999"), "line 9", "pixel 100", "'999'"),
+    "four digits": (pixel(b"0001"), "line 9", "pixel 100"),
+    "negative": (pixel(b"-1"), "line 9", "pixel 100", "'-1'"),
+    "nan": (pixel(b"nan"), "line 9", "pixel 100", "'nan'"),
+    "a fraction": (pixel(b"1.5"), "line 9", "pixel 100", "'1.5'"),
+    "other digits": (pixel("١".encode()), "line 9", "pixel 100"),
+    "a zero byte": (pixel(b"\0"), "line 9", "pixel 100"),
+    "two spaces": (pixel(b""), "line 9", "pixel 100"),
+    "pixels by tabs": (pixels(lambda values: [b"\t".join(values)]), "line 9"),
+    "cut in a row": (CSV[: len(CSV) // 2], "line"),
+    "an endless line": (CSV + b"0," + b"1 " * 10**6, "line 23", "16,384"),
+    "too many lines": (CSV + b"\n" * 80_000, "line 71775", "35,887"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_CSVS)
+def test_bad_csv(tmp_path, case):
+    content, *parts = BAD_CSVS[case]
+    refused(write(tmp_path / "fer 2013.csv", content), *parts)
+    refused(fake_fer.write_zip(tmp_path / "fer.zip", {"fer2013.csv": content}), "fer2013.csv", *parts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(line=st.integers(2, 22), position=st.integers(0, 2303), value=st.binary(max_size=6).filter(lambda value: b"\n" not in value))
+@example(2, 0, b"")
+@example(22, 2303, b"1 1")
+@example(22, 2303, b"1,")
+def test_a_wrong_value_is_named_by_its_line(tmp_path_factory, line, position, value):
+    def changed(text):
+        emotion, values, usage = text.split(b",")
+        values = values.split(b" ")
+        values[position] = value
+        return b",".join([emotion, b" ".join(values), usage])
+
+    path = write(tmp_path_factory.mktemp("csv") / "a.csv", row(line, changed))
+    stripped = value.strip(b' \t\r\n"') if position in (0, 2303) else value
+    if stripped.isdigit() and len(stripped) < 4 and int(stripped) < 256:
+        readers.read(path)
+    else:
+        refused(path, f"line {line}")
+
+
+def test_one_row_more_than_fer_2013(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MAX_IMAGES", 20)
+    refused(write(tmp_path / "a.csv", CSV), "line 22", "more rows than the 20")
+
+
+# What is wrong: folders and archives
+
+GREY = SPLITS["training"][0][0]
+
+
+def declares(side):
+    """A JPEG of 48 x 48 pixels whose header claims more."""
+    return FILES[FIRST].replace(struct.pack(">HH", 48, 48), struct.pack(">HH", side, side), 1)
+
+
+BAD_FILES = {
+    "nothing": (dict, "holds no FER-2013"),
+    "other files": (lambda: {"a.txt": b"", "b/c.jpg": b""}, "holds no FER-2013"),
+    "text": (lambda: {FIRST: b"not an image"}, FIRST, "not a JPEG"),
+    "empty image": (lambda: {FIRST: b""}, FIRST, "not a JPEG"),
+    "PNG": (lambda: {FIRST: fake_fer.jpeg(GREY, form="PNG")}, FIRST, "not a JPEG"),
+    "truncated": (lambda: {FIRST: FILES[FIRST][:-40]}, FIRST, "broken JPEG"),
+    "header only": (lambda: {FIRST: FILES[FIRST][:100]}, FIRST, "broken JPEG"),
+    "wide": (lambda: {FIRST: fake_fer.jpeg(np.zeros((48, 49), np.uint8))}, FIRST, "49x48"),
+    "declares 65500 pixels a side": (lambda: {FIRST: declares(65_500)}, FIRST, "broken JPEG"),
+    "declares 9000 pixels a side": (lambda: {FIRST: declares(9_000)}, FIRST, "9000x9000"),
+    "colour": (lambda: {FIRST: fake_fer.jpeg(GREY, "RGB")}, FIRST, "colour"),
+    "CMYK": (lambda: {FIRST: fake_fer.jpeg(GREY, "CMYK")}, FIRST, "colour"),
+    "heavy": (lambda: {FIRST: FILES[FIRST] + bytes(70_000)}, FIRST, "65,536"),
+    "a text among the images": (lambda: {"train/angry/notes.txt": b"hi"}, "notes.txt", "Training_<number>.jpg"),
+    "another name": (lambda: {"train/angry/1.jpg": b""}, "1.jpg", "Training_<number>.jpg"),
+    "unknown class": (lambda: {"train/contempt/Training_1.jpg": b""}, "'contempt'", "angry, disgust"),
+    "no class": (lambda: {"train/Training_1.jpg": b""}, "train/Training_1.jpg"),
+    "too deep": (lambda: {"train/angry/a/Training_1.jpg": b""}, "train/angry/a"),
+    "test image in train": (lambda: {"train/angry/PublicTest_1.jpg": FILES[FIRST]}, "PublicTest in train/"),
+    "training image in test": (lambda: {"test/angry/Training_1.jpg": FILES[FIRST]}, "Training in test/"),
+    "CSV and images": (lambda: FILES | {"fer2013.csv": CSV}, "both a CSV and image folders"),
+    "two CSVs": (lambda: {"fer2013.csv": CSV, "icml_face_data.csv": CSV}, "second CSV"),
+}  # fmt: skip
+HOSTILE_NAMES = ("../" + FIRST, "/" + FIRST, "train/../../x", "train\\angry\\Training_1.jpg", "train/angry/..")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files(tmp_path, case):
+    build, *parts = BAD_FILES[case]
+    (tmp_path / "fer").mkdir()
+    refused(fake_fer.write_folder(tmp_path / "fer", build()), *parts)
+    refused(fake_fer.write_zip(tmp_path / "fer.zip", build()), *parts)
+    refused(fake_fer.write_tar(tmp_path / "fer.tar.xz", build()), *parts)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_hostile_names(tmp_path, name):
+    for path in (
+        fake_fer.write_zip(tmp_path / "fer.zip", FILES | {name: b""}),
+        fake_fer.write_tar(tmp_path / "fer.tar", FILES | {name: b""}),
+    ):
+        refused(path, name.replace("\\", "\\\\"), "unsafe name")
+    assert sorted(os.listdir(tmp_path)) == ["fer.tar", "fer.zip"]
+
+
+def test_the_same_image_twice(tmp_path):
+    refused(fake_fer.write_zip(tmp_path / "fer.zip", FILES | {"copy/" + FIRST: FILES[FIRST]}), "copy/" + FIRST, "twice")
+
+
+def test_links_and_devices_in_archives(tmp_path):
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        with tarfile.open(tmp_path / "fer.tar", "w") as archive:
+            link = tarfile.TarInfo(FIRST)
+            link.type, link.linkname = kind, "/etc/passwd"
+            archive.addfile(link)
+        refused(tmp_path / "fer.tar", FIRST, "link or a device")
+    link = zipfile.ZipInfo(FIRST)
+    link.external_attr = 0o120777 << 16
+    fake_fer.write_zip(tmp_path / "fer.zip", {link: b"/etc/passwd"})
+    refused(tmp_path / "fer.zip", FIRST, "is a link")
+
+
+def test_what_is_no_regular_file(tmp_path):
+    folder = fake_fer.write_folder(tmp_path / "fer", FILES)
+    os.mkfifo(folder / "train/angry/Training_2.jpg")
+    refused(folder, "Training_2.jpg", "regular file")
+    os.mkfifo(tmp_path / "fer.csv")
+    refused(tmp_path / "fer.csv", "regular file")
+    refused(write(tmp_path / "fer.rar", b""), ".zip")
+
+
+def patch_zip(path, central_offset, value, form="<H"):
+    """Change a field of the first entry of the central directory, which is what counts."""
+    content = bytearray(path.read_bytes())
+    struct.pack_into(form, content, content.find(b"PK\x01\x02") + central_offset, value)
+    return write(path, content)
+
+
+def test_encrypted_and_unusual_zips(tmp_path):
+    path = fake_fer.write_zip(tmp_path / "fer.zip", FILES)
+    refused(patch_zip(path, 8, 1), FIRST, "encrypted", "password")
+    refused(fake_fer.write_zip(path, FILES, zipfile.ZIP_LZMA), FIRST, "method 14")
+
+
+@pytest.mark.parametrize("name", ["fer.zip", *fake_fer.TAR_MODES])
+@pytest.mark.parametrize("cut", [0, 1, 100, 0.3, 0.7, -1])
+def test_truncated_archives(tmp_path, name, cut):
+    path = (fake_fer.write_zip if name == "fer.zip" else fake_fer.write_tar)(tmp_path / name, FILES)
+    content = path.read_bytes().rstrip(b"\0") if name == "fer.tar" else path.read_bytes()
+    keep = int(cut * len(content)) if 0 < abs(cut) < 1 else cut
+    refused(write(path, content[:keep]))
+
+
+def test_a_damaged_byte_is_noticed(tmp_path):
+    for name in ("fer.zip", "fer.tar.gz", "fer.tar.bz2", "fer.tar.xz"):
+        path = (fake_fer.write_zip if name == "fer.zip" else fake_fer.write_tar)(tmp_path / name, FILES)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0x10
+        refused(write(path, content))
+
+
+def test_damaged_header_inside_a_tar(tmp_path):
+    path = fake_fer.write_tar(tmp_path / "fer.tar", FILES)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"train/happy") + 148] ^= 0x01  # the checksum of its header
+    refused(write(path, content), "damaged after this file")
+
+
+# Bombs: small files that ask for much. Each would take a gigabyte or minutes if it were believed.
+
+
+def test_zip_bombs(tmp_path):
+    path = fake_fer.write_zip(tmp_path / "fer.zip", {FIRST: bytes(10**7)})
+    refused(path, FIRST, "10,000,000 bytes")
+    refused(patch_zip(path, 24, 5_000, "<L"), "fer.zip")  # declares 5,000 bytes
+    path = fake_fer.write_zip(path, {"README": b""})
+    refused(patch_zip(path, 24, 2**31, "<L"), "README", "too large")
+    refused(fake_fer.write_zip(path, {"fer2013.csv": CSV + bytes(10**7)}), "line 23", "16,384")
+
+
+def test_tar_bombs(tmp_path):
+    huge = tarfile.TarInfo("x")
+    huge.size = 10 * 2**30
+    for kind, part in (
+        (tarfile.XHDTYPE, "headers"), (tarfile.XGLTYPE, "headers"), (tarfile.GNUTYPE_LONGNAME, "headers"),
+        (tarfile.REGTYPE, "too large"),
+    ):  # fmt: skip
+        huge.type = kind
+        with gzip.open(tmp_path / "fer.tar.gz", "wb", 1) as file:
+            file.write(huge.tobuf(tarfile.GNU_FORMAT) + bytes(2**25))
+        refused(tmp_path / "fer.tar.gz", part)
+
+
+def test_crowds_of_members(tmp_path, monkeypatch):
+    folders = tarfile.TarInfo("train")
+    folders.type = tarfile.DIRTYPE
+    with gzip.open(tmp_path / "fer.tar.gz", "wb", 1) as file:
+        file.write(folders.tobuf() * 40_000)
+    refused(tmp_path / "fer.tar.gz", "headers")
+    monkeypatch.setattr(containers, "MAX_MEMBERS", 20)
+    refused(fake_fer.write_zip(tmp_path / "fer.zip", FILES), "too many")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["fer.zip", "fer.tar", "fer.tar.gz"]),
+    st.lists(st.tuples(st.integers(0), st.binary(max_size=8)), min_size=1, max_size=4),
+)
+def test_a_scribbled_archive_is_read_or_refused(tmp_path_factory, name, scribbles):
+    path = (fake_fer.write_zip if name == "fer.zip" else fake_fer.write_tar)(tmp_path_factory.getbasetemp() / name, FILES)
+    content = bytearray(path.read_bytes())
+    for position, scribble in scribbles:
+        position %= len(content)
+        content[position : position + len(scribble)] = scribble
+    write(path, content)
+    try:
+        readers.read(path)
+    except InputError as error:
+        assert str(error).isprintable()
