@@ -181,6 +181,15 @@ def efficientnet(settings: Settings) -> dict[str, Experiment]:
     return {**final_model(settings), "efficientnet": network}
 
 
+def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str, Experiment]]:
+    """(name, experiment) for each experiment with `seeds` seeds: its own and the following ones."""
+    return [
+        (name, dataclasses.replace(experiment, seed=seed))
+        for name, experiment in experiments.items()
+        for seed in range(experiment.seed, experiment.seed + seeds)
+    ]
+
+
 STUDY = {
     "03_baseline": baselines,
     "04_layer_ablation": layer_ablation,

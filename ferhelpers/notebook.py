@@ -116,6 +116,10 @@ class Study:
 
         return training.train_all(factory(self.settings), self.dataset, self.store, seeds=self.parameters["SEEDS"])
 
+    def found(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
+        """As `train`, but only the runs that the store holds already; nothing is trained."""
+        return self.store.find_all(factory(self.settings), self.dataset.fingerprint, self.parameters["SEEDS"])
+
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, keep it as OUTPUT/figures/NAME.png, and close it.
 

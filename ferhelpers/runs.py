@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import Experiment
+from ferhelpers.experiments import Experiment, with_seeds
 
 MANIFEST = "manifest.json"
 
@@ -170,6 +170,14 @@ class Store:
         place = self.results or self.folder
         matches = place.glob(f"*-{experiment.key(fingerprint)[:12]}/{MANIFEST}")
         return next((Run(match.parent) for match in matches), None)
+
+    def find_all(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
+        """The finished runs of these experiments, each with `seeds` seeds: name -> one run a seed. Used in: 07."""
+        runs = {}
+        for name, experiment in with_seeds(experiments, seeds):
+            if run := self.find(experiment, fingerprint):
+                runs.setdefault(name, []).append(run)
+        return runs
 
     def path(self, experiment: Experiment, fingerprint: str) -> Path:
         """The folder of this run, finished or not."""

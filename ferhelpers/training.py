@@ -8,7 +8,6 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from ferhelpers import backend, distortions, evaluation, gradcam, models
 from ferhelpers.data import CLASSES, Dataset, Split
-from ferhelpers.experiments import Experiment
+from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.runs import Predictions, Run, Store, write_atomically, write_json
 
 VALIDATION_SHARE = 0.15  # report section 3
@@ -42,11 +41,9 @@ def train_all(
     Used in: 03, 04, 05, 06, 07.
     """
     runs = {}
-    for name, experiment in experiments.items():
-        for seed in range(experiment.seed, experiment.seed + seeds):
-            run = train(replace(experiment, seed=seed), dataset, store, name, progress)
-            if run:
-                runs.setdefault(name, []).append(run)
+    for name, experiment in with_seeds(experiments, seeds):
+        if run := train(experiment, dataset, store, name, progress):
+            runs.setdefault(name, []).append(run)
     return runs
 
 
