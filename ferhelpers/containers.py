@@ -14,7 +14,8 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import PurePosixPath
 
 from ferhelpers.errors import InputError
 
@@ -71,9 +72,8 @@ def members(path):
 
 def signature(path):
     """A value that changes when the source does: size and time of the file, or of all files of a folder."""
-    if not path.is_dir():
-        return _size_and_time(path)
-    return sorted((name, *_size_and_time(path / name)) for name, _, _ in _folder(path))
+    states = [(name, entry.stat()) for name, entry in _entries(path)] if path.is_dir() else [("", path.stat())]
+    return sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
 
 def show(text):
@@ -82,30 +82,22 @@ def show(text):
     return repr(text if len(text) <= 120 else text[:60] + "..." + text[-50:])
 
 
-def _size_and_time(path):
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
-
-
 def _folder(root):
-    for entry in _scan(root):
-        if entry.name in CSV_NAMES:
-            yield _file(entry, root)
-        if entry.name in ("train", "test") and entry.is_dir():
-            for group in _scan(entry):
-                for leaf in _scan(group) if group.is_dir() else [group]:
-                    yield _file(leaf, root)
+    for name, entry in _entries(root):
+        if not entry.is_file():
+            raise InputError(f"{show(root.name)}: {show(name)} should be a regular file")
+        yield name, entry.stat().st_size, partial(open, entry.path, "rb")
 
 
-def _scan(folder):
-    return sorted(os.scandir(folder), key=lambda entry: entry.name)
-
-
-def _file(entry, root):
-    name = Path(entry.path).relative_to(root).as_posix()
-    if not entry.is_file():
-        raise InputError(f"{show(root.name)}: {show(name)} should be a regular file")
-    return name, entry.stat().st_size, lambda: open(entry.path, "rb")
+def _entries(root):
+    """(name below root, os.DirEntry) of what may be FER-2013: the CSVs, and all that is in train/ and test/."""
+    for top in os.scandir(root):
+        if top.name in CSV_NAMES:
+            yield top.name, top
+        if top.name in ("train", "test") and top.is_dir():
+            for group in os.scandir(top):
+                for leaf in os.scandir(group) if group.is_dir() else [None]:
+                    yield f"{top.name}/{group.name}" + (f"/{leaf.name}" if leaf else ""), leaf or group
 
 
 def _zip(path):

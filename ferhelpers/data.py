@@ -137,7 +137,7 @@ def load(source="auto", *, allow_subset=False, cache=True):
         source, chosen = _find()
     if source == "builtin":
         return _draw(chosen)
-    path = _download() if source == "kaggle" else Path(os.path.expanduser(source))
+    path = _download() if source == "kaggle" else Path(os.path.abspath(os.path.expanduser(source)))
     try:
         if not path.exists():
             raise InputError(f"there is nothing at {show(path)}; give the path of FER-2013, or builtin. {chosen}".strip())
@@ -145,7 +145,7 @@ def load(source="auto", *, allow_subset=False, cache=True):
     except OSError as error:
         where = show(error.filename or path)
         raise InputError(f"{where} cannot be read ({error.strerror}); check the path and its permissions") from error
-    name = f"kaggle {KAGGLE_DATASET}" if source == "kaggle" else path.resolve().name
+    name = f"kaggle {KAGGLE_DATASET}" if source == "kaggle" else os.fsencode(path.name).decode("utf-8", "replace")
     counts = {split: np.bincount(labels, minlength=len(CLASSES)).tolist() for split, (_, labels) in splits.items()}
     _check_counts(counts, show(name), allow_subset)
     official = counts == OFFICIAL_COUNTS
@@ -223,7 +223,7 @@ def _download():
 
 def _read_once(path):
     folder = Path(os.environ.get("FERHELPERS_CACHE") or platformdirs.user_cache_dir("ferhelpers"))
-    stem = folder / hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:20]
+    stem = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:20]
     signature = containers.signature(path)
     cached = _open_cache(stem, signature)
     if cached:

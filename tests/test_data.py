@@ -162,6 +162,16 @@ def test_wrong_source(source):
     assert str(caught.value).isprintable()
 
 
+def test_awkward_paths(csv, tmp_path, monkeypatch):
+    awkward = tmp_path / os.fsdecode(b"\xff \xc3\xa4\n.csv")
+    awkward.write_bytes(csv.read_bytes())
+    assert small(awkward).provenance["source"] == "\ufffd \xe4\n.csv"
+    monkeypatch.chdir(tmp_path)
+    assert small(".").provenance["source"] == tmp_path.name
+    with pytest.raises(InputError, match="neither a regular file nor a folder"):
+        small("/dev/null")
+
+
 def test_unreadable_source(csv, monkeypatch):
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))

@@ -181,7 +181,7 @@ def test_bad_csv(tmp_path, case):
 
 
 @settings(max_examples=60, deadline=None)
-@given(line=st.integers(2, 22), position=st.integers(0, 2303), value=st.binary(max_size=6).filter(lambda value: b"\n" not in value))
+@given(st.integers(2, 22), st.integers(0, 2303), st.binary(max_size=6).filter(lambda value: b"\n" not in value))
 @example(2, 0, b"")
 @example(22, 2303, b"1 1")
 @example(22, 2303, b"1,")
