@@ -1,0 +1,43 @@
+"""A run without a network: logits with known answers, for the tests of evaluation, report and claims."""
+
+import numpy as np
+import pandas as pd
+
+from ferhelpers import distortions
+
+TEST_SETS = ("clean", "private", "sections", *distortions.NAMES, "validation")
+
+
+def logits_for(labels, recognised, confidence=2.0, wrong=1):
+    """Logits whose prediction is right where `recognised`, else the class `wrong` places on.
+
+    `confidence` is the logit of the predicted class; the six others are 0.
+    """
+    logits = np.zeros((len(labels), 7), np.float32)
+    logits[np.arange(len(labels)), (labels + np.where(recognised, 0, wrong)) % 7] = confidence
+    return logits
+
+
+class FakeRun:
+    """What `report` and `claims` use of a `runs.Run`, made from an accuracy and a confidence for each test set.
+
+    Images are recognised in order of their difficulty, the same for every run, so that two runs differ exactly on
+    the images between their accuracies. `swap` draws the difficulties anew for this run.
+    """
+
+    def __init__(self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, weights="none", swap=None):
+        rng = np.random.default_rng(7)
+        self._labels = rng.integers(0, 7, n).astype(np.uint8)
+        difficulty = (np.random.default_rng(swap) if swap else rng).permutation(n) / n
+        self._logits = {}
+        for name in TEST_SETS:
+            share, sure = (per_set or {}).get(name, (accuracy, confidence))
+            self._logits[name] = logits_for(self._labels, difficulty < share, sure)
+        self.history = pd.DataFrame(history) if history is not None else None
+        self.config = {"experiment": {"weights": weights}}
+
+    def logits(self, test_set):
+        return self._logits[test_set]
+
+    def labels(self, test_set):
+        return self._labels
