@@ -1,0 +1,197 @@
+"""The published numbers hold together, and stand beside those of a run as they should."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_runs import FakeRun
+
+from ferhelpers import distortions, evaluation, experiments, report
+from ferhelpers.errors import InputError
+
+TABLES = ("6.1.2", "6.1.3", *map(str, range(1, 21)))
+ROWS = {"6.1.2": 1, "6.1.3": 1, "1": 6, "2": 6} | {str(t): 5 for t in range(3, 9)} | {str(t): 3 for t in range(9, 21)}
+
+
+def complete(n=100, **changes):
+    return {name: [FakeRun(n=n, **changes)] for name in report.NETWORKS}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_is_there(table):
+    lines = report.published(table)
+    assert len(lines) == ROWS[table]
+    assert lines["accuracy"].between(0.1, 0.7).all() and lines["loss"].between(1, 20).all()
+    assert not lines.isna().any(axis=None)
+
+
+def test_published_holds_nothing_else():
+    frame = report.published()
+    assert set(frame["table"]) == set(TABLES) and len(frame) == sum(ROWS.values()) == 80
+    assert set(frame["experiment"]) <= {*report.NETWORKS, "dropout_0.3"}
+    assert set(frame["test_set"]) == {*report.TEST_SETS, "distorted_overall"}
+
+
+def test_every_training_of_the_study_has_a_row_in_the_overview():
+    assert set(experiments.everything(experiments.Settings())) - {"dropout_0.3"} == set(report.NETWORKS)
+
+
+def test_unknown_table_is_named():
+    with pytest.raises(InputError, match="'21'"):
+        report.published("21")
+
+
+def test_published_cannot_be_spoilt_by_its_reader():
+    frame = report.published()
+    frame["accuracy"] = 0
+    assert report.published()["accuracy"].min() > 0.1
+
+
+@pytest.mark.parametrize("blocks, dropout", [(str(t), str(t + 6)) for t in range(3, 9)])
+def test_four_blocks_are_the_thirty_percent_row(blocks, dropout):
+    four = report.published(blocks).set_index("level").loc["4"]
+    thirty = report.published(dropout).set_index("level").loc["0.3"]
+    assert four[["test_set", "accuracy", "loss"]].tolist() == thirty[["test_set", "accuracy", "loss"]].tolist()
+
+
+def test_the_baseline_of_the_last_tables_is_the_one_with_separate_validation():
+    earlier = pd.concat([report.published("6.1.3"), report.published("2")]).set_index("test_set")
+    for table in range(15, 21):
+        line = report.published(str(table)).set_index("level").loc["baseline"]
+        assert earlier.loc[line["test_set"], ["accuracy", "loss"]].tolist() == line[["accuracy", "loss"]].tolist()
+
+
+def test_published_confusions_are_three_matrices_of_the_same_images():
+    matrices = report.published_confusions()
+    assert list(matrices) == ["baseline_test_validation", "baseline", "final"]
+    for matrix in matrices.values():
+        assert matrix.shape == (7, 7) and matrix.sum() == 3589
+        assert matrix.sum(axis=1).tolist() == [511, 49, 516, 903, 597, 381, 632]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_cell_is_empty(table):
+    for runs in ({}, {"final": []}, complete(), {"blocks_2": [FakeRun(n=100)] * 2, "final": [FakeRun(n=100)]}):
+        frame = report.side_by_side(table, runs)
+        assert len(frame) == ROWS[table]
+        assert not frame.isna().any(axis=None) and not (frame == "").any(axis=None)
+
+
+def test_what_was_not_run_says_so():
+    frame = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("level")
+    measured = [column for column in frame if not column.endswith("report")]
+    assert (frame.loc[["baseline", "EfficientNetB0"], measured] == "not run").all(axis=None)
+    assert not (frame.loc["final", measured] == "not run").any()
+    assert frame["accuracy: report"].tolist() == [0.671, 0.596, 0.59]
+
+
+def test_a_clean_table_by_hand():
+    runs = {"blocks_1": [FakeRun(0.52, n=1000)], "blocks_2": [FakeRun(0.622, n=1000)]}
+    frame = report.side_by_side("3", runs).set_index("level")
+    assert frame.loc["1", "accuracy: this run"] == frame.loc["1", "accuracy: whole set"] == 0.52
+    assert frame.loc["1", "accuracy: difference"] == 0.011
+    assert frame.loc["1", "accuracy: 95 % interval"] == "0.489 to 0.551"
+    assert frame["accuracy: inside"].tolist() == ["yes", "yes", "not run", "not run", "not run"]
+    # logit 2 for the predicted class: a right answer costs log(e^2 + 6) - 2, a wrong one 2 more
+    assert frame.loc["1", "loss: this run"] == pytest.approx(np.log(np.exp(2) + 6) - 2 * 0.52, abs=0.005)
+
+
+def test_inside_turns_with_the_measured_number():
+    for accuracy, inside in ((0.52, "yes"), (0.60, "no"), (0.42, "no")):
+        frame = report.side_by_side("3", {"blocks_1": [FakeRun(accuracy, n=1000)]})
+        assert frame.loc[0, "accuracy: inside"] == inside
+    # the report's loss is 1.79; with logit 2 and accuracy a the loss is 2.595 - 2 a, give or take 0.06
+    for accuracy, inside in ((0.40, "yes"), (0.55, "no")):
+        assert report.side_by_side("3", {"blocks_1": [FakeRun(accuracy, n=1000)]}).loc[0, "loss: inside"] == inside
+
+
+def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
+    run = FakeRun(n=1000, per_set={"speckle": (0.9, 2), "sections": (0.2, 2)})
+    row = report.side_by_side("7", {"blocks_3": [run]}).set_index("level").loc["3"]
+    part = distortions.sections(1000)[distortions.NAMES.index("speckle")]
+    section = evaluation.accuracy(run.logits("sections")[part], run.labels("sections")[part])
+    assert row["accuracy: this run"] == round(section, 3) and row["accuracy: whole set"] == 0.9
+    assert row["accuracy: difference"] == round(section - 0.177, 3)
+
+
+def test_overall_is_the_set_of_sections():
+    run = FakeRun(n=1000, per_set={"sections": (0.34, 2)})
+    frame = report.side_by_side("2", {"baseline": [run]}).set_index("level")
+    assert frame.loc["distorted_overall", "accuracy: this run"] == 0.34
+    assert frame.loc["distorted_overall", "accuracy: inside"] == "yes"
+
+
+def test_seeds_give_mean_and_range():
+    runs = {"final": [FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)]}
+    frame = report.side_by_side("15", runs).set_index("level")
+    assert frame.loc["final", "accuracy: this run"] == 0.59
+    assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
+    assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
+    assert not any(column.endswith("over seeds") for column in report.side_by_side("15", {"final": runs["final"][:1]}))
+
+
+def test_four_blocks_and_dropout_30_are_one_training():
+    run = [FakeRun(0.55)]
+    assert report.side_by_side("9", {"blocks_4": run}).loc[0, "accuracy: this run"] == 0.55
+    assert report.side_by_side("3", {"dropout_0.3": run}).loc[3, "accuracy: this run"] == 0.55
+
+
+@pytest.mark.parametrize("weights, said", [
+    ("none", "random weights"), ("imagenet", "ImageNet weights"), ("sha256:00", "weights from a file"),
+])  # fmt: skip
+def test_efficientnet_says_where_it_started(weights, said):
+    runs = {"efficientnet": [FakeRun(weights=weights, n=100)]}
+    assert report.side_by_side("15", runs).loc[2, "level"] == f"EfficientNetB0 ({said})"
+    assert f"EfficientNetB0 ({said})" in report.overview(runs)["network"].tolist()
+    assert f"EfficientNetB0 ({said}): this run" in report.class_recall_table(runs)
+
+
+def test_overview_has_every_network_and_no_empty_cell():
+    assert len(report.overview({})) == len(report.NETWORKS)
+    runs = {"final": [FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})], "listing": [FakeRun(0.5)]}
+    frame = report.overview(runs)
+    assert not frame.isna().any(axis=None)
+    frame = frame.set_index("network")
+    assert frame.loc["final", ["accuracy: report", "accuracy: this run"]].tolist() == [0.596, 0.6]
+    assert frame.loc["final", ["PrivateTest accuracy", "distorted accuracy"]].tolist() == [0.58, 0.3]
+    listing = frame.loc["baseline, wired as listed"]
+    assert listing[["accuracy: report", "accuracy: this run"]].tolist() == ["not published", 0.5]
+    assert frame.loc["baseline", ["seeds", "accuracy: this run"]].tolist() == [0, "not run"]
+
+
+def test_class_recalls_by_hand():
+    run = FakeRun(1.0)
+    labels = run.labels("clean")
+    run._logits["clean"][labels == 1] = 0  # all disgust is taken for class 0
+    frame = report.class_recall_table({"final": [run]}).set_index("class")
+    assert frame["final: this run"].to_dict() == {
+        "angry": 1, "disgust": 0, "fear": 1, "happy": 1, "sad": 1, "surprise": 1, "neutral": 1,
+    }  # fmt: skip
+    assert frame.loc["happy", "final: report"] == round(262 / 903, 3)
+    assert (frame["baseline: this run"] == "not run").all()
+
+
+def test_levels_are_the_sections_of_the_networks_that_ran():
+    runs = {"blocks_1": [FakeRun(0.2, per_set={"sections": (0.4, 2.0)})], "blocks_3": [FakeRun(0.6)]}
+    frame = report.levels(["3", "4"], runs, "accuracy").set_index(["test_set", "level"])
+    assert list(frame.index) == [("clean", "1"), ("clean", "3"), ("gaussian_blur", "1"), ("gaussian_blur", "3")]
+    assert frame.measured["clean", "1"] == 0.2 and frame.published["clean", "3"] == 0.631
+    assert frame.measured["gaussian_blur", "1"] == pytest.approx(0.4, abs=0.08)  # of its section of 200 images
+    low, high = evaluation.accuracy_interval(frame.measured["gaussian_blur", "1"], 200)
+    assert (frame.low["gaussian_blur", "1"], frame.high["gaussian_blur", "1"]) == (low, high)
+
+
+def test_recalls_to_draw_are_those_of_the_classes():
+    run = FakeRun(0.5)
+    frame = report.recalls({"final": [run]})
+    assert frame.measured.tolist() == evaluation.recall(run.logits("clean"), run.labels("clean")).tolist()
+    assert ((frame.low < frame.measured) & (frame.measured < frame.high)).all()
+
+
+def test_compared_networks_differ_by_what_they_differ():
+    frame = report.compared({"final": [FakeRun(0.6)], "baseline": [FakeRun(0.5)]}, "final", "baseline").set_index("test set")
+    assert list(frame.index) == ["clean", *distortions.NAMES, "private"]
+    line = frame.loc["clean"]
+    assert (line["accuracy: final"], line["accuracy: baseline"], line["accuracy: difference"]) == (0.6, 0.5, "+0.100")
+    low, high = map(float, line["accuracy: 95 % interval"].split(" to "))
+    assert 0.07 < low < 0.1 < high < 0.13
+    assert float(line["loss: difference"]) < 0 and float(line["accuracy: p"]) < 1e-9
