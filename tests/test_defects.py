@@ -1,0 +1,61 @@
+"""The defects of the published numbers are real, and the confusion matrices can be made to arise again."""
+
+import numpy as np
+import pytest
+from fake_runs import FakeRun, logits_for
+
+from ferhelpers import defects, evaluation, report
+from ferhelpers.data import OFFICIAL_COUNTS
+
+FER_LABELS = np.repeat(np.arange(7), OFFICIAL_COUNTS["public"])
+
+
+def test_published_matrices_are_chance_and_not_their_accuracies():
+    frame = defects.confusion_check({})
+    assert frame["report: accuracy"].tolist() == [0.687, 0.671, 0.596]
+    assert frame["report: trace / sum"].tolist() == [0.173, 0.177, 0.177]  # 622, 637, 634 of 3,589
+    assert (abs(frame["report: trace / sum"] - frame["report: by chance"]) < 0.005).all()
+    assert (frame["report: p of chance"] > 0.05).all()
+    assert (frame[[column for column in frame if column.startswith("this run")]] == "not run").all(axis=None)
+
+
+def test_a_matrix_in_the_right_order_belongs_to_its_accuracy_and_a_shuffled_one_does_not():
+    runs = {name: [FakeRun(0.65, n=2000)] for name in report.published_confusions()}
+    frame = defects.confusion_check(runs)
+    assert (frame["this run: trace / sum"] == frame["this run: accuracy"]).all()
+    assert (frame["this run: accuracy"] == 0.65).all()
+    assert (abs(frame["this run: labels shuffled"] - 1 / 7) < 0.03).all()
+    assert (abs(frame["this run: by chance"] - 1 / 7) < 0.01).all()
+
+
+def test_shuffled_labels_give_the_report_s_seventeen_percent():
+    logits = logits_for(FER_LABELS, np.random.default_rng(0).random(3589) < 0.67)
+    right = evaluation.confusion(logits, FER_LABELS)
+    shares = [defects.shuffled_confusion(logits, FER_LABELS, seed).trace() / 3589 for seed in range(20)]
+    assert right.trace() / 3589 == pytest.approx(0.67, abs=0.02)
+    assert np.mean(shares) == pytest.approx(0.17, abs=0.01) and max(shares) < 0.2
+    shuffled = defects.shuffled_confusion(logits, FER_LABELS)
+    assert (shuffled.sum(axis=1) == right.sum(axis=1)).all() and (shuffled.sum(axis=0) == right.sum(axis=0)).all()
+    assert (shuffled == defects.shuffled_confusion(logits, FER_LABELS)).all()
+    assert (shuffled != defects.shuffled_confusion(logits, FER_LABELS, seed=1)).any()
+
+
+def test_chance_agreement_by_hand():
+    assert defects.chance_agreement(np.array([[3, 1], [1, 5]])) == pytest.approx((4 * 4 + 6 * 6) / 100)
+    assert defects.chance_agreement(np.diag([5, 5])) == 0.5
+
+
+def test_row_sums_are_those_of_no_official_split():
+    frame = defects.row_sum_check().set_index("images")
+    rows = frame.drop(columns=["total", "p"]).to_dict("split")
+    matrices, public, private, _ = rows["data"]
+    assert matrices == [511, 49, 516, 903, 597, 381, 632] and matrices not in (public, private)
+    assert public == OFFICIAL_COUNTS["public"] and private == OFFICIAL_COUNTS["private"]
+    assert set(frame["total"]) == {3589}
+    assert frame.loc["PublicTest", "p"] < 0.05 < frame.loc["a random tenth of all images", "p"]
+
+
+def test_published_overall_is_not_the_mean_of_its_sections():
+    frame = defects.overall_check()
+    assert frame["report"].tolist() == [0.355, 4.86, 0.337, 5.17]
+    assert frame["mean of the five sections"].tolist() == [0.309, 5.18, 0.294, 5.47]
