@@ -1,0 +1,298 @@
+"""The report's hypotheses and conclusions, judged from a run's stored logits.
+
+Each claim is broken into comparisons of two networks on the same test images (`evaluation.paired`), turned so that a
+positive difference speaks for the claim. Distortions are those on the whole test set, which see more than the report's
+fifths. Then:
+
+    supported                       every 95 % interval lies above 0, with p < 0.05 (all must: no correction is needed)
+    not supported                   some interval lies below 0, and its p survives Holm's correction over the claim
+    undecided at this sample size   neither
+    not run                         a network that the claim is about was not trained, or not as the claim needs it
+
+`runs` is as in `report`. With several seeds each image counts with its mean over them; the intervals cover the choice of
+images, not that of the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from ferhelpers import distortions, evaluation
+from ferhelpers.data import CLASSES
+from ferhelpers.errors import InputError
+from ferhelpers.evaluation import Difference
+from ferhelpers.report import NETWORKS, NOT_RUN, TEST_SETS, network_name, published, published_confusions, runs_of
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided at this sample size"
+VERDICTS = (SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_RUN)
+PLATEAU = (20, 30)  # the epochs after which the report sees the baseline overfit
+_STORED = {"distorted_overall": "sections"}  # test set -> the name of its logits
+_METRICS = {"accuracy": evaluation.correct, "loss": evaluation.losses}
+
+
+class Comparison(NamedTuple):
+    """One comparison that a claim rests on; a positive difference speaks for the claim."""
+
+    label: str
+    difference: Difference
+
+
+class Judgement(NamedTuple):  # the last three columns of `verdicts`
+    this_run: str
+    verdict: str
+    evidence: str
+
+
+class Claim(NamedTuple):
+    notebook: str  # "03" to "07", where it is answered
+    text: str
+    source: str  # section or tables of the report
+    says: str  # what the report found
+    networks: tuple[str, ...]  # that it is about
+    judged: Callable[[dict], Judgement]  # from the runs, which hold all of these networks
+
+
+def judge(comparisons: list[Comparison]) -> str:
+    """The verdict on a claim that says that every comparison is positive."""
+    differences = [comparison.difference for comparison in comparisons]
+    if all(difference.low > 0 and difference.p < 0.05 for difference in differences):
+        return SUPPORTED
+    return NOT_SUPPORTED if _clear(differences)[1] else UNDECIDED
+
+
+def _clear(differences: list[Difference]) -> tuple[int, int]:
+    """How many are clearly positive, and how many clearly negative, after Holm's correction over all of them."""
+    significant = multipletests([difference.p for difference in differences], method="holm")[0]
+    pairs = list(zip(differences, significant))
+    return sum(s and d.low > 0 for d, s in pairs), sum(s and d.high < 0 for d, s in pairs)
+
+
+def _per_image(runs: dict, experiment: str, test_set: str, metric: str) -> np.ndarray:
+    """(N,) correct or loss of each image, mean over the seeds."""
+    stored = _STORED.get(test_set, test_set)
+    return np.mean([_METRICS[metric](run.logits(stored), run.labels(stored)) for run in runs_of(runs, experiment)], axis=0)
+
+
+def _labels(runs: dict, experiments, test_set: str) -> np.ndarray:
+    """(N,) the labels, which must be the same for all these networks: only then are their images the same."""
+    stored = _STORED.get(test_set, test_set)
+    first, *others = [run.labels(stored) for name in experiments for run in runs_of(runs, name)]
+    if not all(np.array_equal(first, labels) for labels in others):
+        raise InputError(f"runs of {' and '.join(experiments)} differ in their images of {stored!r}: use the same data")
+    return first
+
+
+def _comparisons(runs: dict, pairs, metric: str) -> list[Comparison]:
+    """`pairs` of (better network, worse network, test set), as the claim has them."""
+    found = []
+    for better, worse, test_set in pairs:
+        _labels(runs, (better, worse), test_set)
+        a, b = (_per_image(runs, name, test_set, metric) for name in (better, worse))
+        difference = evaluation.paired(a, b) if metric == "accuracy" else evaluation.paired(b, a)
+        label = f"{network_name(runs, better)} against {network_name(runs, worse)} on {test_set}"
+        found.append(Comparison(label, difference))
+    return found
+
+
+def _shown(difference: Difference, metric: str) -> str:
+    scale, unit = (100, " points") if metric == "accuracy" else (1, "")
+    value, low, high = (scale * number for number in difference[:3])
+    return f"{value:+.2f}{unit} ({low:+.2f} to {high:+.2f})"
+
+
+def _evidence(comparisons: list[Comparison], metric: str) -> str:
+    """How many comparisons speak for and against, and the one that speaks least for the claim."""
+    for_it = sum(comparison.difference.low > 0 for comparison in comparisons)
+    against = sum(comparison.difference.high < 0 for comparison in comparisons)
+    label, difference = min(comparisons, key=lambda comparison: comparison.difference.value)
+    better = "accuracy higher" if metric == "accuracy" else "loss lower"
+    return (
+        f"{for_it} of {len(comparisons)} intervals lie on its side, {against} on the other; least for it: {label}, "
+        f"{better} by {_shown(difference, metric)} on {difference.n:,} images"
+    )
+
+
+def _published_value(experiment: str, test_set: str, metric: str) -> float:
+    """One number of the report's tables."""
+    lines = published().query("experiment == @experiment").drop_duplicates("test_set").set_index("test_set")[metric]
+    if test_set == "distorted_overall" and test_set not in lines:  # the ablations have sections alone
+        return float(lines[list(distortions.NAMES)].mean())
+    return lines[test_set]
+
+
+def _tally(value, pairs, metric: str) -> str:
+    """On how many test sets the plain numbers are in the claimed order; `value` as `_published_value`."""
+    holds = {}
+    for better, worse, test_set in pairs:
+        a, b = value(better, test_set, metric), value(worse, test_set, metric)
+        holds[test_set] = holds.get(test_set, True) and (a > b if metric == "accuracy" else a < b)
+    return f"on {sum(holds.values())} of {len(holds)} test sets"
+
+
+def _most_accurate(value, pairs, metric: str) -> str:
+    """The best network on the one test set of `pairs`, and with it the claimed one (or, if that is the best, the second)."""
+    claimed, _, test_set = pairs[0]
+    values = {name: value(name, test_set, metric) for name in (claimed, *(worse for _, worse, _ in pairs))}
+    best, second, *_ = sorted(values, key=values.get, reverse=True)
+    other = second if best == claimed else claimed
+    return f"most accurate: {NETWORKS[best]}, {values[best]:.3f}; {NETWORKS[other]}: {values[other]:.3f}"
+
+
+def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_tally) -> Claim:
+    """A claim that in each of `pairs` of (better network, worse network, test set) the first is better."""
+
+    def judged(runs: dict) -> Judgement:
+        def measured(experiment, test_set, metric):
+            return float(_per_image(runs, experiment, test_set, metric).mean())
+
+        comparisons = _comparisons(runs, pairs, metric)
+        judgement = Judgement(tell(measured, pairs, metric), judge(comparisons), _evidence(comparisons, metric))
+        if "efficientnet" in networks and runs_of(runs, "efficientnet")[0].config["experiment"]["weights"] == "none":
+            reason = "the claim is about ImageNet weights, and EfficientNetB0 ran with random ones; against those "
+            return judgement._replace(verdict=NOT_RUN, evidence=reason + judgement.evidence)
+        return judgement
+
+    networks = tuple(dict.fromkeys(name for pair in pairs for name in pair[:2]))
+    return Claim(notebook, text, source, tell(_published_value, pairs, metric), networks, judged)
+
+
+def _baseline_overfits(runs: dict) -> Judgement:
+    """Is the validation loss at the end above that of the epochs in which the report sees it level off?"""
+    name, (first, last) = "baseline_test_validation", PLATEAU
+    curve = np.mean([run.history["val_loss"] for run in runs_of(runs, name)], axis=0)
+    lowest = curve.argmin()
+    this_run = f"validation loss {curve[lowest]:.2f} at epoch {lowest + 1} (lowest), {curve[-1]:.2f} at epoch {len(curve)}"
+    if len(curve) <= last:
+        return Judgement(this_run, NOT_RUN, f"the claim is about the epochs after {last}; {len(curve)} were trained")
+    level = curve[first - 1 : last].mean()
+    low, high = evaluation.loss_interval(_per_image(runs, name, "validation", "loss"))
+    return Judgement(
+        this_run,
+        SUPPORTED if low > level else NOT_SUPPORTED if high < level else UNDECIDED,
+        f"mean of epochs {first} to {last}: {level:.2f}; 95 % interval at the end: {low:.2f} to {high:.2f}",
+    )
+
+
+def _final_overfits_less(runs: dict) -> Judgement:
+    """Is the gap between validation and training loss after the last epoch smaller for the final network?
+
+    The training loss is Keras' mean over the epoch, with dropout and augmentation, as in the report's Figure 10.
+    """
+    _labels(runs, ("baseline", "final"), "validation")
+    baseline, final = (
+        _per_image(runs, name, "validation", "loss") - np.mean([run.history["loss"].iloc[-1] for run in runs_of(runs, name)])
+        for name in ("baseline", "final")
+    )
+    this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
+    low, high = evaluation.loss_interval(baseline)
+    if low <= 0:
+        return Judgement(this_run, NOT_RUN, f"the baseline does not overfit here: its gap is {low:+.2f} to {high:+.2f}")
+    comparison = Comparison("gap of the baseline - gap of the final network", evaluation.paired(baseline, final))
+    return Judgement(this_run, judge([comparison]), f"{comparison.label}: {_shown(comparison.difference, 'loss')}")
+
+
+def _disgust_not_recognised(runs: dict) -> Judgement:
+    """Is the recall below that of a random guess among the seven classes?"""
+    guess = 1 / len(CLASSES)
+    images = _labels(runs, ["baseline_test_validation"], "clean") == CLASSES.index("disgust")
+    recognised = _per_image(runs, "baseline_test_validation", "clean", "accuracy")[images]
+    if not len(recognised):
+        return Judgement("no images of disgust", NOT_RUN, "the test set holds no image of disgust")
+    low, high = evaluation.accuracy_interval(recognised.mean(), len(recognised))
+    return Judgement(
+        f"{recognised.sum():.3g} of {len(recognised)} images recognised",
+        SUPPORTED if high < guess else NOT_SUPPORTED if low > guess else UNDECIDED,
+        f"95 % interval of the recall: {100 * low:.0f} to {100 * high:.0f} %; a random guess reaches {100 * guess:.0f} %",
+    )
+
+
+def _five_classes_better(runs: dict) -> Judgement:
+    """Is the final network's recall clearly higher in five classes, or clearly lower in three?"""
+    labels = _labels(runs, ("final", "baseline"), "clean")
+    final, baseline = (_per_image(runs, name, "clean", "accuracy") for name in ("final", "baseline"))
+    present = [c for c in range(len(CLASSES)) if np.sum(labels == c) >= 2]
+    differences = [evaluation.paired(final[labels == c], baseline[labels == c]) for c in present]
+    better, worse = _clear(differences)
+    return Judgement(
+        f"more correct in {sum(difference.value > 0 for difference in differences)} of {len(present)} classes",
+        SUPPORTED if better >= 5 else NOT_SUPPORTED if worse >= 3 else UNDECIDED,
+        f"after Holm's correction {better} clearly better, {worse} clearly worse: "
+        + ", ".join(f"{CLASSES[c]} {_shown(d, 'accuracy')}" for c, d in zip(present, differences)),
+    )
+
+
+def _against(other: str, test_sets=TEST_SETS):
+    return [("final", other, test_set) for test_set in test_sets]
+
+
+def _claims() -> list[Claim]:
+    """The hypotheses and conclusions, in the order of the notebooks."""
+    matrices = published_confusions()
+    disgust = matrices["baseline_test_validation"][CLASSES.index("disgust")]
+    classes = np.sum(matrices["final"].diagonal() > matrices["baseline"].diagonal())
+    steps = (("dropout_0.5", "dropout_0.3"), ("dropout_0.65", "dropout_0.5"))
+
+    def three_blocks(test_set):
+        return [("blocks_3", f"blocks_{blocks}", test_set) for blocks in (1, 2, 4, 5)]
+
+    return [
+        Claim("03", "The baseline overfits after 20 to 30 epochs", "6.1.1",
+              "validation loss rises after epoch 20-30 of 100 (Figure 7)", ("baseline_test_validation",),
+              _baseline_overfits),
+        Claim("03", "The baseline cannot recognise disgust", "6.1.2", f"{disgust[1]} of {disgust.sum()} images recognised",
+              ("baseline_test_validation",), _disgust_not_recognised),
+        _ordered("04", "Hypothesis 1: 3 blocks are the most accurate on undistorted images", "7, Table 3",
+                 three_blocks("clean"), "accuracy", _most_accurate),
+        _ordered("04", "Hypothesis 1: 3 blocks are the most accurate on the distorted test set",
+                 "7, Tables 4-8 (their mean)", three_blocks("distorted_overall"), "accuracy", _most_accurate),
+        _ordered("05", "Hypothesis 2: the test loss falls as dropout rises, on all six test sets", "7, Tables 9-14",
+                 [(*step, test_set) for test_set in TEST_SETS for step in steps], "loss"),
+        Claim("06", "The final network recognises more images than the baseline in 5 of 7 classes", "9",
+              f"more correct in {classes} of 7 classes", ("final", "baseline"), _five_classes_better),
+        Claim("06", "The final network overfits less than the baseline", "9, 10",
+              "its training and validation losses end at about the same level (Figure 10)", ("final", "baseline"),
+              _final_overfits_less),
+        _ordered("06", "The final network has a lower loss than the baseline on all six test sets", "10, Tables 15-20",
+                 _against("baseline"), "loss"),
+        _ordered("06",
+                 "The final network is more accurate than the baseline on blurred, salt-and-pepper and occluded images",
+                 "10, Tables 16, 18, 20", _against("baseline", ("gaussian_blur", "salt_pepper", "occlusion")), "accuracy"),
+        _ordered("07", "The final network has a lower loss than EfficientNet on all six test sets", "10, Tables 15-20",
+                 _against("efficientnet"), "loss"),
+        _ordered("07", "The final network is more accurate than EfficientNet on all six test sets", "10, Tables 15-20",
+                 _against("efficientnet"), "accuracy"),
+    ]
+
+
+def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
+    """Every claim with its verdict.
+
+    Args:
+        runs: experiment -> list of runs.
+        notebook: "03" to "07" for the claims that this notebook answers; None for all.
+
+    Returns:
+        DataFrame, one row a claim: claim, source (section or tables of the report), report says, this run, verdict (one
+        of VERDICTS), evidence.
+
+    Raises:
+        InputError: two networks of one claim were tested on different images.
+
+    Source: report, sections 6.1, 7, 9 and 10. Used in: 03 to 07, and on the index page.
+    """
+    rows = []
+    for claim in _claims():
+        if notebook not in (None, claim.notebook):
+            continue
+        missing = [network_name(runs, name) for name in claim.networks if not runs_of(runs, name)]
+        needs = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were not trained: {'; '.join(missing)}")
+        judgement = needs if missing else claim.judged(runs)
+        seeds = max(len(runs_of(runs, name)) for name in claim.networks)
+        evidence = judgement.evidence + (f"; mean of {seeds} seeds" if seeds > 1 else "")
+        rows.append((claim.text, claim.source, claim.says, judgement.this_run, judgement.verdict, evidence))
+    return pd.DataFrame(rows, columns=["claim", "source", "report says", "this run", "verdict", "evidence"])

@@ -1,0 +1,272 @@
+"""Verdicts follow from the stored logits, and turn when those are changed so that they should."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_runs import FakeRun
+
+from ferhelpers import claims, evaluation, report
+from ferhelpers.claims import NOT_RUN, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Comparison
+from ferhelpers.errors import InputError
+from ferhelpers.evaluation import Difference, paired
+
+
+def curves(epochs=100, rise=0.02, training_end=0.1):
+    """Validation loss falls to 1.0 at epoch 25 and then rises by `rise` an epoch; the training loss falls throughout."""
+    epoch = np.arange(1, epochs + 1)
+    validation = np.where(epoch <= 25, 2 - 0.04 * epoch, 1 + rise * (epoch - 25))
+    return {"epoch": epoch, "val_loss": validation, "loss": np.linspace(2, training_end, epochs)}
+
+
+def study(n=1000, **accuracies):
+    """Runs of the whole study: accuracy 0.5 and logit 2 unless given as name=(accuracy, logit)."""
+    given = {name.replace("_0_", "_0."): value for name, value in accuracies.items()}
+    names = {**dict.fromkeys(report.NETWORKS, (0.5, 2.0)), **given}
+    return {name: [FakeRun(*value, n=n, history=curves(), weights="imagenet")] for name, value in names.items()}
+
+
+def row(runs, claim):
+    notebook, words = claim
+    frame = claims.verdicts(runs, notebook)
+    found = frame[frame["claim"].str.contains(words, regex=False)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def verdict(runs, claim):
+    return row(runs, claim)["verdict"]
+
+
+HYPOTHESIS_1 = "04", "3 blocks are the most accurate on undistorted"
+HYPOTHESIS_1_DISTORTED = "04", "3 blocks are the most accurate on the distorted"
+HYPOTHESIS_2 = "05", "falls as dropout rises"
+LOSS_BASELINE = "06", "lower loss than the baseline"
+LOSS_EFFICIENTNET = "07", "lower loss than EfficientNet"
+ACCURACY_EFFICIENTNET = "07", "more accurate than EfficientNet"
+ACCURACY_BASELINE = "06", "more accurate than the baseline"
+OVERFITS, OVERFITS_LESS = ("03", "overfits after 20 to 30"), ("06", "overfits less")
+DISGUST, CLASSES = ("03", "disgust"), ("06", "5 of 7 classes")
+
+
+@pytest.fixture(autouse=True)
+def short_bootstrap(monkeypatch):
+    monkeypatch.setattr(evaluation, "RESAMPLES", 400)
+
+
+def difference(value, half, p):
+    return Comparison("", Difference(value, value - half, value + half, p, 100))
+
+
+def test_the_rule_of_the_verdicts():
+    clear, unclear, against = difference(1, 0.5, 1e-6), difference(0.1, 0.5, 0.7), difference(-1, 0.5, 1e-6)
+    assert claims.judge([clear, clear]) == SUPPORTED
+    assert claims.judge([clear, unclear]) == UNDECIDED
+    assert claims.judge([clear, clear, unclear, against]) == NOT_SUPPORTED
+
+
+def test_an_interval_alone_does_not_support_a_claim():
+    # Four images more are recognised and none is lost: the bootstrap hardly ever misses all four, McNemar's p is 1/8.
+    few = paired(np.arange(59) < 24, np.arange(59) < 20)
+    assert few.low > 0 and few.p == pytest.approx(1 / 8)
+    assert claims.judge([Comparison("", few)]) == UNDECIDED
+
+
+def test_one_interval_below_zero_among_many_must_survive_holm():
+    barely, unclear = difference(-1, 0.9, 0.03), difference(0.1, 0.5, 0.7)
+    assert claims.judge([barely]) == NOT_SUPPORTED
+    assert claims.judge([barely] + [unclear] * 11) == UNDECIDED
+
+
+def test_everything_has_a_verdict_and_no_cell_is_empty():
+    for runs in ({}, study(n=200), {"final": study(n=200)["final"], "baseline": []}):
+        frame = claims.verdicts(runs)
+        assert list(frame) == ["claim", "source", "report says", "this run", "verdict", "evidence"]
+        assert set(frame["verdict"]) <= set(claims.VERDICTS)
+        assert not frame.isna().any(axis=None) and not (frame == "").any(axis=None)
+    assert set(claims.verdicts({})["verdict"]) == {NOT_RUN}
+
+
+def test_each_notebook_answers_its_own_claims():
+    parts = [claims.verdicts({}, notebook) for notebook in ("03", "04", "05", "06", "07")]
+    assert [len(part) for part in parts] == [2, 2, 1, 4, 2]
+    assert pd.concat(parts, ignore_index=True).equals(claims.verdicts({}))
+
+
+def test_what_is_missing_is_named():
+    runs = study(n=200)
+    del runs["blocks_5"], runs["blocks_1"]
+    assert verdict(runs, HYPOTHESIS_1) == NOT_RUN
+    assert "1 block; 5 blocks" in row(runs, HYPOTHESIS_1)["evidence"]
+
+
+def test_the_report_s_side_comes_from_its_tables():
+    def of(claim):
+        return row({}, claim)["report says"]
+
+    assert of(HYPOTHESIS_1) == "most accurate: 3 blocks, 0.631; 2 blocks: 0.622"
+    assert of(HYPOTHESIS_1_DISTORTED) == "most accurate: 1 block, 0.317; 3 blocks: 0.287"  # means of Tables 4-8
+    for claim in (HYPOTHESIS_2, LOSS_BASELINE, LOSS_EFFICIENTNET, ACCURACY_EFFICIENTNET):
+        assert of(claim) == "on 6 of 6 test sets"
+    assert of(ACCURACY_BASELINE) == "on 3 of 3 test sets"
+    assert of(DISGUST) == "0 of 49 images recognised"
+    assert of(CLASSES) == "more correct in 5 of 7 classes"
+
+
+def test_hypothesis_1_turns_with_the_best_network():
+    assert verdict(study(blocks_3=(0.6, 2)), HYPOTHESIS_1) == SUPPORTED
+    assert verdict(study(blocks_3=(0.6, 2)), HYPOTHESIS_1_DISTORTED) == SUPPORTED
+    beaten = study(blocks_3=(0.6, 2), blocks_2=(0.7, 2))
+    assert verdict(beaten, HYPOTHESIS_1) == NOT_SUPPORTED
+    assert row(beaten, HYPOTHESIS_1)["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.600"
+    assert "3 blocks against 2 blocks on clean, accuracy higher by -10.00 points" in row(beaten, HYPOTHESIS_1)["evidence"]
+
+
+def test_hypothesis_1_is_judged_on_each_test_set_alone():
+    runs = study(blocks_3=(0.6, 2))
+    runs["blocks_3"] = [FakeRun(0.6, per_set={"sections": (0.4, 2)})]
+    assert verdict(runs, HYPOTHESIS_1) == SUPPORTED
+    assert verdict(runs, HYPOTHESIS_1_DISTORTED) == NOT_SUPPORTED
+
+
+def test_a_lead_within_chance_is_undecided_and_the_sample_size_decides():
+    def runs(n):
+        others = {f"blocks_{k}": [FakeRun(0.50, n=n, swap=k)] for k in (1, 2, 4, 5)}
+        return {**others, "blocks_3": [FakeRun(0.53, n=n, swap=3)]}
+
+    few, many = runs(300), runs(20_000)
+    assert row(few, HYPOTHESIS_1)["this run"].startswith("most accurate: 3 blocks, 0.530")
+    assert verdict(few, HYPOTHESIS_1) == UNDECIDED
+    assert verdict(many, HYPOTHESIS_1) == SUPPORTED
+
+
+def test_hypothesis_2_needs_every_step_on_every_set():
+    falling = dict(blocks_4=(0.4, 2), dropout_0_5=(0.5, 2), dropout_0_65=(0.6, 2))
+    assert verdict(study(**falling), HYPOTHESIS_2) == SUPPORTED
+    assert verdict(study(**{**falling, "dropout_0_65": (0.5, 2)}), HYPOTHESIS_2) == UNDECIDED
+    runs = study(**falling)
+    runs["dropout_0.65"] = [FakeRun(0.6, 2, per_set={"speckle": (0.1, 2)})]
+    assert verdict(runs, HYPOTHESIS_2) == NOT_SUPPORTED
+    assert row(runs, HYPOTHESIS_2)["this run"] == "on 5 of 6 test sets"
+
+
+def test_loss_is_judged_by_loss_and_accuracy_by_accuracy():
+    # The final network is right more often than both, and far too sure of itself when it is wrong.
+    runs = study(final=(0.6, 12))
+    for claim in (LOSS_BASELINE, LOSS_EFFICIENTNET):
+        assert verdict(runs, claim) == NOT_SUPPORTED
+    for claim in (ACCURACY_EFFICIENTNET, ACCURACY_BASELINE):
+        assert verdict(runs, claim) == SUPPORTED
+    calm = study(final=(0.6, 2))
+    assert verdict(calm, LOSS_BASELINE) == verdict(calm, LOSS_EFFICIENTNET) == SUPPORTED
+
+
+@pytest.mark.parametrize("test_set", report.TEST_SETS)
+def test_every_one_of_the_six_sets_counts(test_set):
+    runs = {**study(), "final": [FakeRun(0.6, per_set={test_set: (0.4, 2)}, history=curves())]}
+    assert verdict(runs, LOSS_BASELINE) == verdict(runs, ACCURACY_EFFICIENTNET) == NOT_SUPPORTED
+    expected = NOT_SUPPORTED if test_set in ("gaussian_blur", "salt_pepper", "occlusion") else SUPPORTED
+    assert verdict(runs, ACCURACY_BASELINE) == expected
+
+
+def test_efficientnet_without_imagenet_weights_judges_nothing_but_is_shown():
+    runs = study(final=(0.6, 2))
+    runs["efficientnet"] = [FakeRun(0.5, weights="none")]
+    found = row(runs, ACCURACY_EFFICIENTNET)
+    assert found["verdict"] == NOT_RUN and found["this run"] == "on 6 of 6 test sets"
+    assert "ImageNet" in found["evidence"] and "6 of 6 intervals" in found["evidence"]
+    runs["efficientnet"] = [FakeRun(0.5, weights="sha256:00")]
+    assert verdict(runs, ACCURACY_EFFICIENTNET) == SUPPORTED
+
+
+def overfitting(history, confidence=2.0):
+    """A baseline whose stored validation loss is 2.595 - 1.0 at logit 2 and accuracy 0.5."""
+    return {"baseline_test_validation": [FakeRun(0.5, confidence, history=history)]}
+
+
+def test_overfitting_is_judged_by_the_loss_at_the_end():
+    assert verdict(overfitting(curves()), OVERFITS) == SUPPORTED  # about 1.02 in epochs 20-30, 1.6 at the end
+    high = curves()
+    high["val_loss"] = high["val_loss"] + 2
+    assert verdict(overfitting(high), OVERFITS) == NOT_SUPPORTED  # about 3.02, and 1.6 at the end
+    level = curves(rise=0)
+    level["val_loss"] = level["val_loss"] + 0.55
+    assert verdict(overfitting(level), OVERFITS) == UNDECIDED
+
+
+def test_overfitting_is_not_judged_from_a_short_training():
+    found = row(overfitting(curves(epochs=30)), OVERFITS)
+    assert found["verdict"] == NOT_RUN and "30 were trained" in found["evidence"]
+
+
+def test_final_overfits_less_by_the_gap():
+    def runs(baseline_end, final_end):
+        return {"baseline": [FakeRun(history=curves(training_end=baseline_end))],
+                "final": [FakeRun(history=curves(training_end=final_end), swap=5)]}  # fmt: skip
+
+    assert verdict(runs(0.1, 1.5), OVERFITS_LESS) == SUPPORTED
+    assert verdict(runs(1.0, 0.1), OVERFITS_LESS) == NOT_SUPPORTED
+    assert verdict(runs(1.0, 1.0), OVERFITS_LESS) == UNDECIDED
+    assert "does not overfit" in row(runs(1.7, 1.0), OVERFITS_LESS)["evidence"]
+
+
+def recognising(disgust, n=1000):
+    run = FakeRun(0.5, n=n, history=curves())
+    images = np.flatnonzero(run.labels("clean") == 1)
+    run._logits["clean"][images] = np.eye(7)[np.where(np.arange(len(images)) < disgust * len(images), 1, 0)]
+    return {"baseline_test_validation": [run]}
+
+
+@pytest.mark.parametrize("share, expected", [(0.0, SUPPORTED), (0.05, SUPPORTED), (0.14, UNDECIDED), (0.5, NOT_SUPPORTED)])
+def test_disgust_by_its_recall(share, expected):
+    assert verdict(recognising(share), DISGUST) == expected
+
+
+def test_disgust_without_images():
+    runs = overfitting(curves())
+    runs["baseline_test_validation"][0]._labels[runs["baseline_test_validation"][0]._labels == 1] = 0
+    assert verdict(runs, DISGUST) == NOT_RUN
+
+
+def with_classes(better, worse):
+    """Baseline right on half of each class; final on 80 % of the classes `better`, 20 % of `worse`, half of the rest."""
+    baseline, final = FakeRun(0.5, n=3000, history=curves()), FakeRun(0.5, n=3000, history=curves())
+    for label in range(7):
+        images = np.flatnonzero(final.labels("clean") == label)
+        share = 0.8 if label in better else 0.2 if label in worse else 0.5
+        for run, part in ((baseline, 0.5), (final, share)):
+            right = np.arange(len(images)) < part * len(images)
+            run._logits["clean"][images] = 2 * np.eye(7)[np.where(right, label, (label + 1) % 7)]
+    return {"baseline": [baseline], "final": [final]}
+
+
+@pytest.mark.parametrize("better, worse, expected", [
+    ((0, 1, 3, 5, 6), (2, 4), SUPPORTED),
+    ((0, 1, 3, 5), (2, 4), UNDECIDED),  # the seventh class is a tie
+    ((0, 1, 3, 5), (2, 4, 6), NOT_SUPPORTED),
+    ((), (), UNDECIDED),
+])  # fmt: skip
+def test_five_of_seven_classes(better, worse, expected):
+    found = row(with_classes(better, worse), CLASSES)
+    assert found["verdict"] == expected
+    assert found["this run"] == f"more correct in {len(better)} of 7 classes"
+
+
+def test_seeds_are_averaged_and_named():
+    runs = study(blocks_3=(0.6, 2))
+    runs["blocks_3"] = [FakeRun(0.4), FakeRun(0.9)]
+    found = row(runs, HYPOTHESIS_1)
+    assert found["this run"].startswith("most accurate: 3 blocks, 0.650")
+    assert found["verdict"] == SUPPORTED and found["evidence"].endswith("mean of 2 seeds")
+
+
+def test_networks_tested_on_different_images_are_not_compared():
+    runs = study()
+    runs["final"] = [FakeRun(n=500, history=curves())]
+    with pytest.raises(InputError, match="final and baseline differ in their images"):
+        claims.verdicts(runs)
+
+
+def test_distorted_claims_are_judged_on_the_whole_distorted_sets():
+    runs = study(final=(0.6, 2))
+    runs["final"][0]._logits["sections"][:] = 0  # spoilt: must not matter to the conclusions
+    assert verdict(runs, ACCURACY_EFFICIENTNET) == SUPPORTED
