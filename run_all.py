@@ -12,8 +12,6 @@ Exit status: 0 if all that was asked for is there, 1 if a notebook failed, 2 if 
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import shlex
 import sys
 import time
@@ -193,38 +191,23 @@ def train(plan: Plan) -> int:
 def run(plan: Plan) -> int:
     """Runs the chosen notebooks and writes their pages; stops at the first that fails."""
     try:
-        import papermill
-        from nbclient.exceptions import DeadKernelError
-
-        from ferhelpers import pages
+        from ferhelpers import execution, pages
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed: run make env, or use --train-only") from error
 
     started = time.monotonic()
     _make_folder(plan.output / "notebooks")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up chatter of TensorFlow in the pages
     with Progress(sum(_cells(name) for name in plan.values)) as progress:
         for name, values in plan.values.items():
-            executed = plan.output / "notebooks" / f"{name}.ipynb"
             progress.start(name)
+            executed = plan.output / "notebooks" / f"{name}.ipynb"
             try:
-                papermill.execute_notebook(
-                    _literal(_notebook(name)),
-                    _literal(executed),
-                    values,
-                    kernel_name="python3",
-                    cwd=ROOT / "notebooks",
-                    progress_bar=False,
-                    stdout_file=progress,
-                    on_cell_execute=progress.cell_begins,
-                    on_cell_executed=progress.cell_ends,
-                    shutdown_kernel="immediate",
-                    extra_arguments=["--IPKernelApp.log_level=40"],
-                )
-            except (papermill.PapermillExecutionError, DeadKernelError) as error:
+                execution.execute(_notebook(name), executed, values, progress)
+            except execution.NotebookFailed as error:
                 progress.close()
-                return _failed(name, executed, progress.source, error)
+                print(f"\n{name} failed in this cell:\n\n{error}\n", file=sys.stderr)
+                print(f"The notebook as far as it came: {executed}", file=sys.stderr)
+                return 1
             if plan.pages:
                 pages.notebook_page(executed, plan.output / f"{name}.html", *_neighbours(name, plan))
             progress.finish()
@@ -260,22 +243,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--output: cannot make the folder {folder}: {error.strerror}") from error
-
-
-def _literal(path: Path) -> str:
-    """papermill fills {names} in paths."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _failed(name: str, executed: Path, source: str, error: Exception) -> int:
-    """Says where a notebook stopped. Wrong input that only the notebook could find ends as wrong input does."""
-    if getattr(error, "ename", "") == "InputError":
-        raise InputError(f"{name}: {error.evalue}")
-    lines = getattr(error, "traceback", ["The kernel died: was there enough memory?"])
-    reason = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(lines))  # without colours
-    print(f"\n{name} failed in this cell:\n\n{source}\n\n{reason}\n", file=sys.stderr)
-    print(f"The notebook as far as it came: {executed}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from ferhelpers.runs import Run, Store, write_atomically, write_json
 
 DRAWN = "built-in drawn faces, not FER-2013"
 DPI = 110  # readable on a phone, and a page stays below 3 MB
-NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?±.*)?|[–—]|")  # what a table sets flush right
+NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|")  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
 
 
 def begin(name: str, scope: dict) -> Study:
@@ -134,7 +134,10 @@ class Study:
 
         _check_caption(name, alt)
         if self.dataset.drawn:
-            fig.text(1, 0, DRAWN, fontsize=7, color="0.45", ha="right", va="top")
+            fig.draw_without_rendering()
+            box = fig.get_tightbbox()  # inches
+            corner = box.x1 / fig.get_figwidth(), box.y0 / fig.get_figheight()
+            fig.text(*corner, f"\n{DRAWN}", fontsize=7, color="0.45", ha="right", va="top", in_layout=True)
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
         pyplot.close(fig)
@@ -198,19 +201,24 @@ def hardware(environment: dict) -> str:
 
 
 def table_html(frame: pd.DataFrame, caption: str) -> str:
-    """A plain HTML table with a caption; cells that hold numbers have the class `n`."""
+    """A plain HTML table with a caption; the columns that hold nothing but numbers have the class `n`."""
     if _has_index(frame):
         frame = frame.reset_index()
-    head = "".join(f'<th scope="col">{_escape(" ".join(_flat(column)))}</th>' for column in frame.columns)
-    rows = ["".join(_cell(value) for value in row) for row in frame.itertuples(index=False)]
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    columns = [[_text(value) for value in frame.iloc[:, number]] for number in range(frame.shape[1])]
+    marks = [' class="n"' if all(map(NUMBER.fullmatch, column)) else "" for column in columns]
+    names = [_escape(" ".join(_flat(column))) for column in frame.columns]
+    head = "".join(f'<th scope="col"{mark}>{name}</th>' for mark, name in zip(marks, names, strict=True))
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{mark}>{_escape(text)}</td>" for mark, text in zip(marks, row, strict=True)) + "</tr>"
+        for row in zip(*columns, strict=True)
+    )
     return f"<table>\n<caption>{_escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
-def _cell(value) -> str:
-    missing = pd.api.types.is_scalar(value) and pd.isna(value)
-    text = "–" if missing else f"{value:.3f}" if isinstance(value, (float, np.floating)) else str(value)
-    return f'<td class="n">{text}</td>' if NUMBER.fullmatch(text) else f"<td>{_escape(text)}</td>"
+def _text(value) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "–"
+    return f"{value:.3f}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def _has_index(frame: pd.DataFrame) -> bool:

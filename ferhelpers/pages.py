@@ -18,6 +18,7 @@ from ferhelpers.notebook import hardware, table_html
 from ferhelpers.parameters import read_cells
 
 TEMPLATES = Path(__file__).parent / "templates"
+INSTALLER = re.compile(r"# On Colab")  # the first code cell, of no use on a page
 REMOTE_IMAGE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)")
 
 
@@ -39,9 +40,12 @@ def notebook_page(executed: Path, page: Path, previous: str = "", following: str
     Used in: run_all.py.
     """
     notebook = nbformat.read(executed, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if not INSTALLER.match(cell.source)]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # a badge from the network would be a hole in the page offline
             cell.source = REMOTE_IMAGE.sub(r"\1", cell.source)
+        if cell.cell_type == "code":  # standard error is the chatter of libraries; the executed notebook has it
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for output in cell.get("outputs", []):
             if "text/html" in output.get("data", {}):
                 output.data["text/html"] = f'<div class="scroll">{output.data["text/html"]}</div>'

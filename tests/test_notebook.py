@@ -102,7 +102,7 @@ def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown
         study.figure(fig, "empty", "Nothing")
         study.table(pd.DataFrame({"a": [1]}), "one", "One")
         texts.append(([text.get_text() for text in fig.texts], shown[-1][0][0].data))
-    assert texts[0][0] == [notebook.DRAWN] and f"One ({notebook.DRAWN})</caption>" in texts[0][1]
+    assert texts[0][0] == [f"\n{notebook.DRAWN}"] and f"One ({notebook.DRAWN})</caption>" in texts[0][1]
     assert texts[1][0] == [] and "One</caption>" in texts[1][1]
 
 
@@ -116,13 +116,15 @@ def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):
     assert "<caption>Accuracy &amp; loss" in text and "<td>clean &lt;b&gt;</td>" in text
     for number in ("0.687", "–", "0.71 ± 0.02", "3,589", "7"):
         assert f'<td class="n">{number}</td>' in text
+    mixed = notebook.table_html(pd.DataFrame({"value": ["folder", 1.0, "a (b)"]}), "x")
+    assert "<td>1.000</td>" in mixed and 'class="n"' not in mixed  # flush right by the column, not by the cell
 
 
 def test_a_named_index_is_a_column_and_levels_of_columns_are_joined():
     frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("report", "loss"), ("run", "")]))
-    assert '<th scope="col">report loss</th><th scope="col">run</th></tr>' in notebook.table_html(frame, "x")
+    assert '<th scope="col" class="n">report loss</th><th scope="col" class="n">run</th></tr>' in notebook.table_html(frame, "x")
     frame = pd.DataFrame({"a": [1]}, index=pd.Index(["blur"], name="test set"))
-    assert '<th scope="col">test set</th><th scope="col">a</th>' in notebook.table_html(frame, "x")
+    assert '<th scope="col">test set</th><th scope="col" class="n">a</th>' in notebook.table_html(frame, "x")
 
 
 @pytest.mark.parametrize("name, words", [("../up", "x"), ("Name", "x"), ("", "x"), ("name", " ")])

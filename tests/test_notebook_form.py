@@ -79,7 +79,7 @@ def asks_its_question_next(book):
 
 
 def installs_itself_on_colab_first(book):
-    return all(words in code(book)[0].source for words in ('if "google.colab" in sys.modules:', "%pip install"))
+    return pages.INSTALLER.match(code(book)[0].source) and all(words in code(book)[0].source for words in ('if "google.colab" in sys.modules:', "%pip install"))
 
 
 def has_one_parameters_cell(book):

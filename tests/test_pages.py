@@ -38,9 +38,11 @@ def site(tmp_path_factory):
         cells = [
             new_markdown_cell(f"# {title}"),
             new_markdown_cell("**What is\nthere?**\n\nMore: [![Open in Colab](https://example.org/b.svg)](https://x.org)"),
+            new_code_cell("# On Colab only: install the project"),
             new_code_cell(
                 "import numpy as np\n%pip list",
                 outputs=[
+                    new_output("stream", name="stderr", text="chatter of a library"),
                     new_output("stream", text="a long line " * 30 + "\n"),
                     new_output("display_data", {"image/png": png}, metadata={"image/png": {"alt": ALT}}),
                     new_output("display_data", {"text/html": table}),
@@ -102,6 +104,11 @@ def test_pages_lead_to_one_another(site):
 def test_pages_of_drawn_faces_say_so(site):
     for name in ("index.html", "01_data.html"):
         assert parsed(site / name).select_one("p.banner.drawn").text == "BUILT-IN DRAWN FACES"
+
+
+def test_what_no_reader_needs_stays_in_the_notebook(site):
+    text = (site / "01_data.html").read_text()
+    assert "a long line" in text and "chatter" not in text and "On Colab only" not in text
 
 
 def test_a_remote_badge_becomes_a_plain_link(site):

@@ -222,6 +222,8 @@ def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, 
     assert 70 <= images <= 80 and folder == root / "outputs" / "fast" / "runs" and seeds == 2
     assert "04_layer_ablation:\n  epoch 1/2\n  in the store: blocks_1 (2), " in capfd.readouterr().out
 
+    monkeypatch.delitem(sys.modules, "ferhelpers.execution", raising=False)
+    monkeypatch.delattr("ferhelpers.execution", raising=False)
     assert run_all.main(["--profile", "fast"]) == 2
     assert "papermill is not installed: run make env, or use --train-only" in capfd.readouterr().err
 
