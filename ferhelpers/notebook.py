@@ -190,7 +190,7 @@ def banner(dataset: data.Dataset) -> str:
     sizes = f"{len(dataset.training):,} training, {len(dataset.public):,} public and {len(dataset.private):,} private test images"
     if dataset.drawn:
         return f"BUILT-IN DRAWN FACES, not FER-2013: {sizes}; no number here says anything about real faces"
-    cut = "" if dataset.provenance.get("fraction", 1.0) == 1.0 else f" (a {dataset.provenance['fraction']:g} part)"
+    cut = "" if dataset.provenance.get("fraction", 1.0) == 1.0 else f" ({dataset.provenance['fraction']:g} of it)"
     return f"FER-2013{cut} from {dataset.provenance['source']}: {sizes}"
 
 
@@ -212,7 +212,7 @@ def table_html(frame: pd.DataFrame, caption: str) -> str:
         "<tr>" + "".join(f"<td{mark}>{_escape(text)}</td>" for mark, text in zip(marks, row, strict=True)) + "</tr>"
         for row in zip(*columns, strict=True)
     )
-    return f"<table>\n<caption>{_escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    return f"<table>\n<caption><span>{_escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
 def _text(value) -> str:

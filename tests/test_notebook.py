@@ -102,8 +102,8 @@ def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown
         study.figure(fig, "empty", "Nothing")
         study.table(pd.DataFrame({"a": [1]}), "one", "One")
         texts.append(([text.get_text() for text in fig.texts], shown[-1][0][0].data))
-    assert texts[0][0] == [f"\n{notebook.DRAWN}"] and f"One ({notebook.DRAWN})</caption>" in texts[0][1]
-    assert texts[1][0] == [] and "One</caption>" in texts[1][1]
+    assert texts[0][0] == [f"\n{notebook.DRAWN}"] and f"One ({notebook.DRAWN})</span></caption>" in texts[0][1]
+    assert texts[1][0] == [] and "One</span></caption>" in texts[1][1]
 
 
 def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):
@@ -113,7 +113,7 @@ def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):
     notebook.begin("01_data", scope).table(frame, "table_1", "Accuracy & loss")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "tables" / "table_1.csv"), frame)
     text = shown[0][0][0].data
-    assert "<caption>Accuracy &amp; loss" in text and "<td>clean &lt;b&gt;</td>" in text
+    assert "<caption><span>Accuracy &amp; loss" in text and "<td>clean &lt;b&gt;</td>" in text
     for number in ("0.687", "–", "0.71 ± 0.02", "3,589", "7"):
         assert f'<td class="n">{number}</td>' in text
     mixed = notebook.table_html(pd.DataFrame({"value": ["folder", 1.0, "a (b)"]}), "x")
@@ -158,4 +158,4 @@ def test_end_leaves_a_record_that_begin_takes_away(scope, shown, tmp_path):
 
 def test_the_banner_says_which_data_and_how_much_of_it(faces):
     assert notebook.banner(faces).startswith("BUILT-IN DRAWN FACES, not FER-2013: 150 training, 31 public and 29 private")
-    assert notebook.banner(as_fer2013(faces)).startswith("FER-2013 (a 0.05 part) from fer2013.zip: 150 training")
+    assert notebook.banner(as_fer2013(faces)).startswith("FER-2013 (0.05 of it) from fer2013.zip: 150 training")
