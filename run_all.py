@@ -154,7 +154,7 @@ def _changes(options, declared: dict) -> list[tuple[str, dict]]:
 
 def _source(text: str) -> str:
     """The data source for the notebooks, which run in another folder: `auto` decided here, a path made absolute."""
-    source = data._find()[0] if text == "auto" else text
+    source = data.find()[0] if text == "auto" else text
     return source if source in ("builtin", "kaggle") else str(Path(source).expanduser().resolve())
 
 

@@ -134,7 +134,7 @@ def load(source="auto", *, allow_subset=False, cache=True):
         raise InputError(f"the data source is {source!r}; it should be auto, builtin, kaggle or a path")
     chosen = ""
     if source == "auto":
-        source, chosen = _find()
+        source, chosen = find()
     if source == "builtin":
         return _draw(chosen)
     path = _download() if source == "kaggle" else Path(os.path.abspath(os.path.expanduser(source)))
@@ -183,7 +183,8 @@ def _check_counts(counts, name, allow_subset):
 # Sources that are not a path
 
 
-def _find():
+def find():
+    """What the source "auto" stands for: (path or "builtin", a note that says why). Used in: run_all.py."""
     if named := os.environ.get("FER2013"):
         return named, "$FER2013 names this source."
     for folder in (Path("data"), Path(__file__).resolve().parents[1] / "data"):

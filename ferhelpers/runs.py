@@ -43,6 +43,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)  # a temporary file is for its owner alone
             os.replace(file.name, path)
         except BaseException:
             os.unlink(file.name)
