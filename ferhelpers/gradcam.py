@@ -20,7 +20,7 @@ from ferhelpers.errors import InputError
 
 BATCH = 16  # images at a time: the fastest of 4..32 on two CPU cores, and the 17 maps of 16 images need 60 MB
 COLOURS = "plasma"  # from violet (some heat) to yellow (most), told apart by colour-blind readers too
-OPACITY = 0.75  # of the hottest pixel in an overlay
+DIM, OPACITY = 0.6, 0.9  # in an overlay: brightness of the face, so that heat shows on it; cover of the hottest pixel
 
 
 def conv_layers(model: keras.Model) -> list[str]:
@@ -90,7 +90,7 @@ def resize(maps: np.ndarray, size: int = 48) -> np.ndarray:
 
 
 def overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Lay maps over their images: no heat leaves the grey face, more heat covers it with more and lighter colour.
+    """Lay maps over their darkened images: no heat leaves them grey, more heat covers them with more and lighter colour.
 
     Args:
         images: uint8 (N, H, W), 0..255.
@@ -105,7 +105,7 @@ def overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
         raise InputError(f"overlay: images {images.shape} and maps {maps.shape} differ in shape; resize the maps first")
     colours = matplotlib.colormaps[COLOURS](maps)[..., :3]
     opacity = OPACITY * maps[..., None]
-    return np.uint8(np.rint(255 * opacity * colours + (1 - opacity) * images[..., None]))
+    return np.uint8(np.rint(255 * opacity * colours + (1 - opacity) * DIM * images[..., None]))
 
 
 class _Tap(keras.layers.Layer):

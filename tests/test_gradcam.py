@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from ferhelpers import gradcam
+from ferhelpers import backend, faces, gradcam
 from ferhelpers.errors import InputError
 from ferhelpers.models import build_cnn, build_efficientnet
 
@@ -191,6 +191,30 @@ def test_efficientnet_is_reached_by_layer_name():
     assert "block1a_se_reduce" not in gradcam.conv_layers(model)
 
 
+def test_a_trained_network_looks_at_the_expression_more_than_chance():
+    """Mean share of the heat that lies on the expression mask: chance is the mask's share of the area (about 0.26)."""
+    keras.utils.set_random_seed(0)
+    inputs = x = keras.Input((48, 48, 1))
+    for name, filters, kernel, stride in [("a", 16, 5, 2), ("b", 32, 3, 1), ("c", 64, 3, 2), ("d", 64, 3, 1)]:
+        x = layers.Conv2D(filters, kernel, stride, padding="same")(x)
+        x = layers.ReLU(name=name)(layers.BatchNormalization(momentum=0.9)(x))
+    model = keras.Model(inputs, layers.Dense(7, name="output")(layers.GlobalAveragePooling2D()(x)))
+    training, test = faces.draw(1500, seed=1), faces.draw(200, seed=2)
+
+    def share_on_mask():
+        heat = gradcam.resize(gradcam.heatmaps(model, test.images, "d")["d"])
+        total = heat.sum(axis=(1, 2))
+        return ((heat * test.masks).sum(axis=(1, 2))[total > 0] / total[total > 0]).mean()
+
+    chance, untrained = test.masks.mean(), share_on_mask()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.005), loss, jit_compile=backend.jit_compile())
+    model.fit(training.images[..., None], training.labels, batch_size=64, epochs=8, verbose=0)
+    trained = share_on_mask()
+    assert trained > 1.5 * chance, (trained, chance)
+    assert trained > 1.25 * untrained, (trained, untrained)
+
+
 def test_wrong_input_is_refused_in_one_line(small_cnn):
     sequential = keras.Sequential([keras.Input((SIDE, SIDE, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)])
     inputs = keras.Input((SIDE, SIDE, 1))
@@ -227,7 +251,7 @@ def test_overlay_leaves_cold_pixels_grey_and_colours_hot_ones():
     coloured = gradcam.overlay(images, maps)
     assert coloured.dtype == np.uint8 and coloured.shape == (1, 48, 48, 3)
     cold = maps == 0
-    np.testing.assert_array_equal(coloured[cold], np.repeat(images[cold][:, None], 3, axis=1))
+    np.testing.assert_array_equal(coloured[cold], np.rint(gradcam.DIM * np.repeat(images[cold][:, None], 3, axis=1)))
     red, green, blue = coloured[0, 10, 20].astype(int)
     assert min(red, green) > blue + 100  # yellow
     with pytest.raises(InputError, match="resize the maps"):
