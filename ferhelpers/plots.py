@@ -44,15 +44,17 @@ def styled(function):
 
 
 def png(figure: Figure) -> bytes:
-    """Render a figure as PNG with a palette of 256 colours: a quarter of the size, and the eye does not see it.
+    """Render a figure as PNG with a palette of 256 colours, a third of the size of one without.
+
+    Grey images keep every grey; k-means keeps those of heat maps free of blotches, at about a second a figure.
 
     Used in: all notebooks, through `notebook.Study.figure`.
     """
-    full = io.BytesIO()
-    figure.savefig(full, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
-    small = io.BytesIO()
-    Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
-    return small.getvalue()
+    rendered, file = io.BytesIO(), io.BytesIO()
+    figure.savefig(rendered, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    image = Image.open(rendered).convert("RGB")
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1).save(file, format="png", optimize=True)
+    return file.getvalue()
 
 
 @styled
@@ -144,7 +146,7 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> Figure:
                 axes.plot(history.epoch, history[f"val_{quantity}"], linestyle="-", **look)
         axes.set_ylabel(quantity)
     panels[1].set_xlabel("epoch")
-    panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     keys = [Line2D([], [], color=colour, linewidth=3) for colour, _ in zip(PALETTE, histories)]
     keys += [Line2D([], [], color="0.3", linestyle="--"), Line2D([], [], color="0.3")]
     figure.legend(keys, [*histories, "training", "validation"], loc="outside upper center", ncols=3)
@@ -286,8 +288,10 @@ def _grouped_bars(axes, values, low=None, high=None):
 
 
 def _sheet(pixels):
-    """A figure that holds one large picture with room for labels, at the scale of the picture."""
-    figure = Figure((WIDTH, WIDTH * pixels.shape[0] / pixels.shape[1]), layout="constrained")
+    """A figure that holds one large picture with room for labels, no wider than the house allows."""
+    height, width = pixels.shape[:2]
+    inches = min(WIDTH, 1 + width / 70)
+    figure = Figure((inches, inches * height / width), layout="constrained")
     axes = figure.subplots()
     axes.imshow(pixels)
     axes.grid(False)
@@ -302,7 +306,7 @@ def _coloured(images):
 def _legend(figure, axes):
     """One legend above the panels; the report's diamonds, which matplotlib puts first as a line, come last."""
     entries = sorted(zip(*axes.get_legend_handles_labels()), key=lambda entry: entry[1] == "report")
-    figure.legend(*zip(*entries), loc="outside upper center", ncols=4)
+    figure.legend(*zip(*entries), loc="outside upper center", ncols=3)
 
 
 def _plain_numbers(axis):
