@@ -290,7 +290,7 @@ def _grouped_bars(axes, values, low=None, high=None):
 def _sheet(pixels):
     """A figure that holds one large picture with room for labels, no wider than the house allows."""
     height, width = pixels.shape[:2]
-    inches = min(WIDTH, 1 + width / 70)
+    inches = min(WIDTH, 1 + width / 60)
     figure = Figure((inches, inches * height / width), layout="constrained")
     axes = figure.subplots()
     axes.imshow(pixels)
