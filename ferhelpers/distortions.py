@@ -2,7 +2,7 @@
 
 Each exists in two forms. `report` is literal, its accidents included; `textbook` is what the name usually
 means, in five severities. Everything works on a batch at once and returns new `uint8` images. Noise is seeded
-per call: the same seed gives the same bytes, on any machine.
+per call: the same seed gives the same bytes.
 """
 
 from dataclasses import replace
@@ -193,7 +193,7 @@ def apply(name, images, *, form="report", severity=None, seed=0):
     rng = np.random.default_rng([seed, NAMES.index(name)])
     if form == "report":
         if severity is not None:
-            raise InputError(f"severity is {severity!r}, but the report's form has none: leave it out or ask for form='textbook'")
+            raise InputError(f"severity is {severity!r}: the report's form has none, only form='textbook' has")
         return _REPORT[name](images, rng)
     if form != "textbook":
         raise InputError(f"form {form!r} is unknown: choose 'report' or 'textbook'")

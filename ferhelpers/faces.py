@@ -97,9 +97,9 @@ def _person(n, rng):
     """Who it is: dict of (n, 1, 1) arrays, in face units, grey levels 0..255 or yes/no."""
     normal = lambda mean, spread, sides=1: mean + spread * rng.standard_normal((n, sides, 1)).clip(-2.2, 2.2)
     chance = lambda share: rng.random((n, 1, 1)) < share
-    skin = rng.triangular(80, 165, 215, (n, 1, 1))
-    grey_haired = chance(0.15)
-    hair = np.where(grey_haired, normal(170, 20), (skin - 75 + normal(0, 40)).clip(12, 150))
+    skin = rng.triangular(105, 170, 210, (n, 1, 1))
+    grey_haired = chance(0.1)
+    hair = np.where(grey_haired, normal(170, 20), (skin - 100 + normal(0, 30)).clip(12, 130))
     bald = chance(0.12)
     long = chance(0.4) & ~bald
     return dict(
@@ -110,21 +110,22 @@ def _person(n, rng):
         eye_x=normal(0.42, 0.025), eye_width=normal(0.24, 0.02), eye_open=normal(0.1, 0.016), eye_tilt=normal(0, 0.02),
         brow_y=normal(-0.28, 0.02) + normal(0, 0.008, 2), brow_thick=normal(0.05, 0.014), brow_arch=normal(0.05, 0.02),
         brow_tilt=normal(0, 0.02), nose_y=normal(0.5, 0.04), nose_width=normal(0.17, 0.02),
-        mouth_y=normal(0.88, 0.03), mouth_width=normal(0.4, 0.03), mouth_rest=normal(0, 0.02),
+        mouth_y=normal(0.88, 0.03), mouth_width=normal(0.42, 0.03), mouth_rest=normal(0, 0.02),
         lip_up=normal(0.065, 0.015), lip_low=normal(0.09, 0.018), folds=normal(0.1, 0.1).clip(0), gaze=normal(0, 0.02))
 
 
 def _muscles(emotions, rng):
     """What the face does: dict of action unit -> (n, 1, 1) strength, 0..1.
 
-    A face shows its emotion with an intensity of 0.4..1, each unit of it stronger or weaker, one in six of them not
+    A face shows its emotion with an intensity of 0.5..1, each unit of it stronger or weaker, one in six of them not
     at all, and some of any other unit besides.
     """
     n, units = len(emotions), list(ACTION_UNITS)
     typical = np.array([[emotion.get(unit, 0) for unit in units] for emotion in EMOTIONS])
-    intensity = 0.4 + 0.6 * rng.beta(2.2, 1.6, (n, 1))
-    strength = typical[emotions] * intensity * rng.uniform(0.6, 1.3, (n, len(units))) * (rng.random((n, len(units))) > 1 / 6)
-    strength = strength + np.abs(0.07 * rng.standard_normal((n, len(units))))
+    intensity = 0.5 + 0.5 * rng.beta(2, 1.5, (n, 1))
+    size = (n, len(units))
+    strength = typical[emotions] * intensity * rng.uniform(0.7, 1.3, size) * (rng.random(size) > 1 / 6)
+    strength = strength + np.abs(0.07 * rng.standard_normal(size))
     return {unit: strength[:, k].clip(0, 1)[:, None, None] for k, unit in enumerate(units)}
 
 
@@ -134,7 +135,7 @@ class _Shape:
     grey: np.ndarray  # (n,), 0..255
     shown: np.ndarray  # (n,) bool
     soft: bool = False  # blurred: drawn before everything that is not
-    moves: bool = False  # belongs to the mask; what lies within such a shape need not say so again
+    expressive: bool = False  # belongs to the mask; what lies within such a shape need not say so again
 
 
 def _shape(x, y, grey, shown=True, **kind):
@@ -165,121 +166,127 @@ def _shapes(p, au):
 
 
 def _head(p):
-    cos, sin = np.cos(RING), np.sin(RING)
+    skin, hair, cos, sin = p["skin"], p["hair"], np.cos(RING), np.sin(RING)
     below = sin.clip(0)
-    width = p["width"] * (1 - p["jaw"] * below**2)
-    outline_x = width * np.sign(cos) * np.abs(cos) ** 0.85
+    outline_x = p["width"] * (1 - p["jaw"] * below**2) * np.sign(cos) * np.abs(cos) ** 0.85
     outline_y = np.where(sin > 0, p["chin"], 1.25) * sin
     crown = 1 + p["volume"]
-    yield _shape(outline_x * (crown + 0.08) + 0.12 * np.sign(cos) * below, outline_y * crown + 0.3 * below,
-                 p["hair"] * 0.8, p["long"], soft=True)
-    yield _shape(0.55 * np.sign(cos), 1.6 + 0.7 * np.sign(sin), p["skin"] * 0.7, soft=True)
-    yield _shape(1.5 * cos, 2.35 + 0.6 * sin, 255 - p["hair"], soft=True)
-    yield _shape(SIDE * (p["width"] + 0.02) + 0.09 * cos, 0.15 + 0.2 * sin, p["skin"] * 0.85, ~p["long"], soft=True)
-    yield _shape(outline_x, outline_y, p["skin"], soft=True)
-    # the forehead's hair: along the crown, back along the hairline
-    edge = p["width"] * 1.04 * np.sin(T * np.pi / 2)
-    top = -1.25 * crown * np.cos(T * np.pi / 2) + p["sides"] * (1 - np.cos(T * np.pi / 2))
-    line = p["hairline"] + p["parting"] * T + (p["sides"] - p["hairline"] - p["parting"] * T) * np.abs(T) ** 5
-    yield _shape(*_between(edge * crown**0.6, top, 0.98 * p["width"] * T, line), p["hair"], ~p["bald"], soft=True)
-    jaw_x, jaw_y = outline_x[..., 1:10], outline_y[..., 1:10]  # from ear to ear, by the chin
-    yield _shape(*_between(jaw_x, jaw_y, 0.97 * jaw_x, 0.62 - 0.4 * np.abs(jaw_x / p["width"]) ** 3),
-                 p["skin"] * 0.35 + p["hair"] * 0.5, p["beard"], soft=True)
-    yield _shape(SIDE * p["eye_x"] + 0.3 * cos, -0.04 + 0.17 * sin, p["skin"] * 0.86, soft=True)
-    yield _shape(SIDE * 0.55 + 0.2 * cos, 0.42 + 0.16 * sin, p["skin"] * 1.06, soft=True)
+    long_x = outline_x * (crown + 0.08) + 0.12 * np.sign(cos) * below
+    yield _shape(long_x, outline_y * crown + 0.3 * below, hair * 0.8, p["long"], soft=True)
+    yield _shape(0.55 * np.sign(cos), 1.6 + 0.7 * np.sign(sin), skin * 0.7, soft=True)  # neck
+    yield _shape(1.5 * cos, 2.35 + 0.6 * sin, 255 - hair, soft=True)  # clothes
+    yield _shape(SIDE * (p["width"] + 0.02) + 0.09 * cos, 0.15 + 0.2 * sin, skin * 0.85, ~p["long"], soft=True)  # ears
+    yield _shape(outline_x, outline_y, skin, soft=True)
+    # hair on the forehead: along the crown, back along the hairline
+    round_x, flat = np.sin(T * np.pi / 2), 1 - np.cos(T * np.pi / 2)
+    top = 1.25 * crown * (flat - 1) + p["sides"] * flat
+    parted = p["hairline"] + p["parting"] * T
+    line = parted + (p["sides"] - parted) * np.abs(T) ** 5
+    front = _between(p["width"] * 1.04 * crown**0.6 * round_x, top, 0.98 * p["width"] * T, line)
+    yield _shape(*front, hair, ~p["bald"], soft=True)
+    jaw_x, jaw_y = outline_x[..., 1:10], outline_y[..., 1:10]  # the outline from ear to ear, by the chin
+    beard = _between(jaw_x, jaw_y, 0.97 * jaw_x, 0.62 - 0.4 * np.abs(jaw_x / p["width"]) ** 3)
+    yield _shape(*beard, skin * 0.35 + hair * 0.5, p["beard"], soft=True)
+    yield _shape(SIDE * p["eye_x"] + 0.3 * cos, -0.04 + 0.17 * sin, skin * 0.86, soft=True)  # eye sockets
+    yield _shape(SIDE * 0.55 + 0.2 * cos, 0.42 + 0.16 * sin, skin * 1.06, soft=True)  # cheeks
 
 
 def _nose(p, au):
-    cos, sin = np.cos(RING), np.sin(RING)
-    lift = 0.07 * au[9] + 0.03 * au[10]
-    base, wide = p["nose_y"] - lift, p["nose_width"] * (1 + 0.15 * au[9] + 0.12 * au[12])
-    down = (T + 1) / 2
-    yield _shape(*_upright(SIDE * (0.1 + (wide - 0.08) * down**2), -0.1 + (base + 0.02) * down, 0.06), p["skin"] * 0.9, soft=True)
-    yield _shape(*_upright(0, -0.05 + (base - 0.05) * down, 0.1), p["skin"] * 1.08, soft=True)
-    yield _shape(wide * 0.9 * cos, base + 0.05 + 0.06 * sin, p["skin"] * 0.8, soft=True)
-    yield _shape(SIDE * wide * 0.55 + 0.065 * cos, base + 0.03 * sin, p["skin"] * 0.42, moves=True)
-    yield _shape(*_upright(SIDE * (wide + 0.03 - 0.05 * T**2), base - 0.03 + 0.09 * T, 0.04), p["skin"] * 0.7, moves=True)
+    skin, cos, sin, down = p["skin"], np.cos(RING), np.sin(RING), (T + 1) / 2
+    base = p["nose_y"] - 0.07 * au[9] - 0.03 * au[10]
+    wide = p["nose_width"] * (1 + 0.15 * au[9] + 0.12 * au[12])
+    flank = _upright(SIDE * (0.1 + (wide - 0.08) * down**2), -0.1 + (base + 0.02) * down, 0.06)
+    yield _shape(*flank, skin * 0.9, soft=True)
+    yield _shape(*_upright(0, -0.05 + (base - 0.05) * down, 0.1), skin * 1.08, soft=True)  # its back catches the light
+    yield _shape(wide * 0.9 * cos, base + 0.05 + 0.06 * sin, skin * 0.8, soft=True)
+    yield _shape(SIDE * wide * 0.55 + 0.065 * cos, base + 0.03 * sin, skin * 0.42, expressive=True)  # nostrils
+    wings = _upright(SIDE * (wide + 0.03 - 0.05 * T**2), base - 0.03 + 0.09 * T, 0.04)
+    yield _shape(*wings, skin * 0.7, expressive=True)
     for k in range(3):  # AU 9: wrinkles across the bridge
-        yield _shape(*_stroke(0.16 * T, 0.02 + 0.1 * k + 0.05 * np.abs(T), 0.035 * (1 - T**2) + 0.01),
-                     p["skin"] * (1 - 0.45 * au[9]), au[9] > 0.3, moves=True)
+        wrinkle = _stroke(0.16 * T, 0.02 + 0.1 * k + 0.05 * np.abs(T), 0.035 * (1 - T**2) + 0.01)
+        yield _shape(*wrinkle, skin * (1 - 0.45 * au[9]), au[9] > 0.3, expressive=True)
 
 
 def _eyes(p, au):
-    cos, sin = np.cos(RING), np.sin(RING)
+    skin, cos, sin = p["skin"], np.cos(RING), np.sin(RING)
     x, half = SIDE * p["eye_x"], p["eye_width"]
-    tilt = p["eye_tilt"] * T
-    upper = p["eye_open"] * (1 + 0.9 * au[5] - 0.45 * au[7] - 0.3 * au[6] - 0.25 * au[9]).clip(0.25)
-    lower = 0.055 * (1 + 0.25 * au[5] - 0.6 * au[7] - 0.75 * au[6] - 0.4 * au[9]).clip(0.1)
-    lid_up, lid_low = tilt - upper * (1 - np.abs(T) ** 2.3), tilt + lower * (1 - T**2)
-    along = x + SIDE * half * T
-    white = p["skin"] * 0.3 + 135
-    yield _shape(*_between(along, lid_up, along, lid_low), white, moves=True)
-    for radius, grey in ((0.1, p["iris"]), (0.05, 8)):
+    open_up = p["eye_open"] * (1 + 0.9 * au[5] - 0.45 * au[7] - 0.3 * au[6] - 0.25 * au[9]).clip(0.25)
+    open_low = 0.055 * (1 + 0.25 * au[5] - 0.6 * au[7] - 0.75 * au[6] - 0.4 * au[9]).clip(0.1)
+    upper_lid = lambda t: p["eye_tilt"] * t - open_up * (1 - np.abs(t) ** 2.3)
+    lower_lid = lambda t: p["eye_tilt"] * t + open_low * (1 - t**2)
+    along, lid_up, lid_low = x + SIDE * half * T, upper_lid(T), lower_lid(T)
+    yield _shape(*_between(along, lid_up, along, lid_low), skin * 0.3 + 135, expressive=True)
+    for radius, grey in ((0.1, p["iris"]), (0.05, 8)):  # iris and pupil, as far as the lids leave them free
         ball_x = p["gaze"] + radius * cos
         t = SIDE * ball_x / half
-        ball_y = np.clip(radius * sin - 0.02, p["eye_tilt"] * t - upper * (1 - np.abs(t) ** 2.3), p["eye_tilt"] * t + lower * (1 - t**2))
-        yield _shape(x + ball_x, ball_y, grey)
-    yield _shape(*_stroke(along, lid_up, 0.045), p["skin"] * 0.28)
-    yield _shape(*_stroke(along, lid_low, 0.02), p["skin"] * 0.62)
-    yield _shape(*_stroke(along, lid_up - 0.06 + 0.02 * au[5], 0.02), p["skin"] * 0.72, au[5] < 0.6, moves=True)
-    # AU 6 and 7: the pouch under the eye, and crow's feet
-    yield _shape(*_stroke(along * 1.02, lid_low + 0.09 - 0.02 * au[6], 0.03), p["skin"] * (0.95 - 0.25 * np.maximum(au[6], 0.6 * au[7])), moves=True)
-    for slope in (-0.4, 0.35):
-        yield _shape(*_stroke(x + SIDE * (half + 0.09 + 0.06 * T), slope * (0.06 + 0.06 * T), 0.02), p["skin"] * (1 - 0.3 * au[6]), au[6] > 0.3, moves=True)
+        yield _shape(x + ball_x, np.clip(radius * sin - 0.02, upper_lid(t), lower_lid(t)), grey)
+    yield _shape(*_stroke(along, lid_up, 0.045), skin * 0.28)
+    yield _shape(*_stroke(along, lid_low, 0.02), skin * 0.62)
+    crease = _stroke(along, lid_up - 0.06 + 0.02 * au[5], 0.02)
+    yield _shape(*crease, skin * 0.72, au[5] < 0.6, expressive=True)
+    pouch = _stroke(along * 1.02, lid_low + 0.09 - 0.02 * au[6], 0.03)
+    yield _shape(*pouch, skin * (0.95 - 0.25 * np.maximum(au[6], 0.6 * au[7])), expressive=True)
+    for slope in (-0.4, 0.35):  # AU 6: crow's feet
+        foot = _stroke(x + SIDE * (half + 0.09 + 0.06 * T), slope * (0.06 + 0.06 * T), 0.02)
+        yield _shape(*foot, skin * (1 - 0.3 * au[6]), au[6] > 0.3, expressive=True)
     inner, outer = (1 - T) / 2, (1 + T) / 2
-    brow = (p["brow_y"] - p["brow_arch"] * (1 - T**2) + p["brow_tilt"] * T - 0.18 * au[1] * inner**1.3 - 0.18 * au[2] * outer**1.2
-            + au[4] * (0.05 + 0.13 * inner**1.5) + 0.05 * au[9] * inner)
+    brow = p["brow_y"] - p["brow_arch"] * (1 - T**2) + p["brow_tilt"] * T + 0.05 * au[9] * inner
+    brow = brow - 0.2 * au[1] * inner**1.3 - 0.2 * au[2] * outer**1.2 + au[4] * (0.06 + 0.14 * inner**1.5)
     across = x + SIDE * (0.04 + 0.29 * T - 0.06 * au[4] * inner)
-    yield _shape(*_stroke(across, brow, p["brow_thick"] * 2 * (0.55 + 0.45 * inner)), p["hair"] * 0.55 + p["skin"] * 0.15, moves=True)
-    yield _shape(*_upright(SIDE * 0.07, p["brow_y"] + 0.06 + 0.1 * T, 0.035), p["skin"] * (1 - 0.4 * au[4]), au[4] > 0.25, moves=True)
+    brows = _stroke(across, brow, p["brow_thick"] * (1.1 + 0.9 * inner))
+    yield _shape(*brows, p["hair"] * 0.55 + skin * 0.15, expressive=True)
+    frown = _upright(SIDE * 0.07, p["brow_y"] + 0.06 + 0.1 * T, 0.035)
+    yield _shape(*frown, skin * (1 - 0.4 * au[4]), au[4] > 0.25, expressive=True)
 
 
 def _mouth(p, au):
-    skin, lips = p["skin"], p["skin"] * p["lips"]
+    skin, lips, hair = p["skin"], p["skin"] * p["lips"], p["hair"]
+    bow, down = 1 - T**2, (T + 1) / 2
     wide = p["mouth_width"] * (1 + 0.3 * au[12] + 0.3 * au[20] - 0.22 * au[23] - 0.1 * au[17] - 0.18 * au[26])
-    bow = (1 - T**2)
-    middle = (p["mouth_y"] + np.abs(T) ** 1.6 * (p["mouth_rest"] - 0.2 * au[12] + 0.17 * au[15] + 0.05 * au[20])
-              - 0.06 * au[17] * bow - 0.03 * au[10] * bow + 0.03 * au[12])
-    gap = (au[25] * (0.03 + 0.1 * au[12] + 0.07 * au[20] + 0.06 * au[10]) + 0.34 * au[26]) * (1 - 0.6 * au[17])
+    along = wide * T
+    corner = p["mouth_rest"] - 0.22 * au[12] + 0.2 * au[15] + 0.05 * au[20]
+    middle = p["mouth_y"] + 0.03 * au[12] + corner * np.abs(T) ** 1.6 - (0.06 * au[17] + 0.03 * au[10]) * bow
+    parted = au[25] * (0.03 + 0.13 * au[12] + 0.08 * au[20] + 0.08 * au[10])
+    gap = (parted + 0.38 * au[26]) * (1 - 0.6 * au[17])
     upper = middle - (0.25 * gap + 0.07 * au[10] * au[25]) * bow
     lower = middle + 0.75 * gap * bow**0.8
-    thin = (1 - 0.65 * au[23]) * (1 - 0.25 * au[20]) * (1 - 0.25 * au[12])
-    lip_up = p["lip_up"] * thin * (1 + 0.3 * au[10]) * bow**0.6 * (1 - 0.3 * np.exp(-((T / 0.18) ** 2)))
-    lip_low = p["lip_low"] * thin * bow**0.6
-    along = wide * T
-    # nasolabial folds, from the nose to the corners of the mouth
-    fold = np.maximum.reduce([au[12], au[10], 0.9 * au[9], p["folds"]])
-    down, top = (T + 1) / 2, p["nose_y"] - 0.04 - 0.07 * au[9]
+    full = (1 - 0.65 * au[23]) * (1 - 0.25 * au[20]) * (1 - 0.25 * au[12]) * bow**0.6
+    lip_up = p["lip_up"] * full * (1 + 0.3 * au[10]) * (1 - 0.3 * np.exp(-((T / 0.18) ** 2)))
+    lip_low = p["lip_low"] * full
+    # the folds from the nose to the corners of the mouth
+    top, end = p["nose_y"] - 0.04 - 0.07 * au[9], p["mouth_y"] - 0.06 - 0.08 * au[12] + 0.08 * au[15]
     fold_x = p["nose_width"] + 0.06 + (wide + 0.02 - p["nose_width"]) * down**1.2 + 0.05 * np.sin(np.pi * down)
-    yield _shape(*_upright(SIDE * fold_x, top + (p["mouth_y"] - 0.06 - 0.08 * au[12] + 0.08 * au[15] - top) * down, 0.045),
-                 skin * (1 - 0.3 * fold), moves=True)
-    yield _shape(*_stroke(0.26 * T, p["nose_y"] + 0.21 - 0.06 * au[10], 0.06 + 0.04 * bow), p["hair"] * 0.7 + skin * 0.2, p["moustache"] | p["beard"])
-    yield _shape(*_between(along, upper - lip_up, along, upper), lips, moves=True)
-    yield _shape(*_between(along, lower, along, lower + lip_low), lips * 1.12, moves=True)
-    yield _shape(*_between(along, upper, along, lower), 0.18 * skin, gap > 0.015, moves=True)
-    teeth = np.minimum(upper + 0.11 * bow**0.5, lower)
-    yield _shape(*_between(along * 0.92, upper, along * 0.92, teeth), skin * 0.25 + 165, gap * (au[12] + au[20] + au[10]) > 0.02)
+    depth = np.maximum.reduce([au[12], au[10], 0.9 * au[9], p["folds"]])
+    yield _shape(*_upright(SIDE * fold_x, top + (end - top) * down, 0.045), skin * (1 - 0.3 * depth), expressive=True)
+    moustache = _stroke(0.26 * T, p["nose_y"] + 0.21 - 0.06 * au[10], 0.06 + 0.04 * bow)
+    yield _shape(*moustache, hair * 0.7 + skin * 0.2, p["moustache"] | p["beard"])
+    yield _shape(*_between(along, upper - lip_up, along, upper), lips, expressive=True)
+    yield _shape(*_between(along, lower, along, lower + lip_low), lips * 1.12, expressive=True)
+    yield _shape(*_between(along, upper, along, lower), 0.18 * skin, gap > 0.015, expressive=True)
+    teeth = _between(along * 0.92, upper, along * 0.92, np.minimum(upper + 0.11 * bow**0.5, lower))
+    yield _shape(*teeth, skin * 0.25 + 165, gap * (au[12] + au[20] + au[10]) > 0.02)
     yield _shape(*_stroke(along, upper, 0.03), skin * 0.4)
-    yield _shape(*_stroke(0.6 * wide * T, lower + p["lip_low"] + 0.05 + 0.02 * T**2, 0.05 * bow + 0.01), skin * (0.88 - 0.25 * au[17]), moves=True)
+    under = _stroke(0.6 * along, lower + p["lip_low"] + 0.05 + 0.02 * T**2, 0.05 * bow + 0.01)
+    yield _shape(*under, skin * (0.88 - 0.25 * au[17]), expressive=True)
 
 
 def _glasses(p):
-    cos, sin = np.cos(RING), np.sin(RING)
-    round_x, round_y = (np.sign(f) * np.abs(f) ** 0.7 for f in (cos, sin))
     x = SIDE * p["eye_x"]
-    yield _shape(*_between(x + 0.32 * round_x, 0.03 + 0.23 * round_y, x + 0.27 * round_x, 0.03 + 0.18 * round_y), p["frame"], p["glasses"])
+    across, down = (np.sign(f) * np.abs(f) ** 0.7 for f in (np.cos(RING), np.sin(RING)))
+    frame = _between(x + 0.32 * across, 0.03 + 0.23 * down, x + 0.27 * across, 0.03 + 0.18 * down)
+    yield _shape(*frame, p["frame"], p["glasses"])
     yield _shape(*_stroke(0.12 * T, -0.04 - 0.03 * (1 - T**2), 0.045), p["frame"], p["glasses"])
 
 
 def _pose(n, rng):
     """How the head is held: dict of (n, 1, 1) arrays, in radians and pixels of the final image."""
     normal = lambda mean, spread: mean + spread * rng.standard_normal((n, 1, 1)).clip(-2.5, 2.5)
-    return dict(roll=normal(0, 0.06), yaw=normal(0, 0.12), pitch=normal(0, 0.05), scale=normal(18.5, 0.8),
-                x=normal(SIZE / 2, 0.9), y=normal(SIZE / 2 - 2.5, 0.9))
+    return dict(roll=normal(0, 0.03), yaw=normal(0, 0.05), pitch=normal(0, 0.02), scale=normal(18.5, 0.5),
+                x=normal(SIZE / 2, 0.4), y=normal(SIZE / 2 - 2.5, 0.4))
 
 
 def _place(points, person, pose):
-    """Face units -> pixels of the final image: turn the head, of which every point has a depth, then roll, scale, shift."""
+    """Face units -> pixels of the final image: turn the head (its points have a depth), then roll, scale, shift."""
     x, y = points[..., 0], points[..., 1]
     depth = 0.8 * np.sqrt((1 - (x / person["width"]) ** 2 - (y / 1.45) ** 2).clip(0))
     turned_x = x * np.cos(pose["yaw"]) + depth * np.sin(pose["yaw"])
@@ -295,21 +302,22 @@ def _paint(shapes, person, pose, rng):
     prepared = []
     for shape in sorted(shapes, key=lambda shape: not shape.soft):
         pixels = _place(shape.points, person, pose) * (CANVAS / SIZE) - 0.5
-        prepared.append((np.rint(pixels * 16).astype(np.int32, order="C"), shape.grey.tolist(), shape.shown.tolist(), shape.soft, shape.moves))
-    wall = rng.uniform(20, 235, n)
+        sixteenths = np.rint(pixels * 16).astype(np.int32, order="C")  # what fillPoly takes
+        prepared.append((sixteenths, shape.grey.tolist(), shape.shown.tolist(), shape.soft, shape.expressive))
+    wall = rng.uniform(40, 190, n)
     near = np.ones((3, 3), np.uint8)
     images, masks = np.empty((2, n, SIZE, SIZE), np.uint8)
     for k in range(n):
         canvas, mask = np.full((CANVAS, CANVAS), wall[k], np.uint8), np.zeros((SIZE, SIZE), np.uint8)
         blurred = False
-        for points, grey, shown, soft, moves in prepared:
+        for points, grey, shown, soft, expressive in prepared:
             if not shown[k]:
                 continue
             if not soft and not blurred:
                 canvas, blurred = cv2.blur(canvas, (3, 3)), True
             polygons = list(points[k])
             cv2.fillPoly(canvas, polygons, grey[k], cv2.LINE_AA, 4)
-            if moves:
+            if expressive:
                 cv2.fillPoly(mask, polygons, 255, cv2.LINE_8, 5)  # the same points at half the scale
         images[k] = cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
         masks[k] = cv2.morphologyEx(cv2.dilate(mask, near), cv2.MORPH_CLOSE, near)
@@ -321,11 +329,11 @@ def _photograph(images, pose, rng):
     n = len(images)
     for image, sigma in zip(images, rng.uniform(0.3, 0.7, n)):
         image[:] = cv2.GaussianBlur(image, (0, 0), sigma)
-    light_x, light_y = rng.normal(0, 0.35, (n, 1, 1)), rng.normal(-0.2, 0.25, (n, 1, 1))
+    light_x, light_y = rng.normal(0, 0.25, (n, 1, 1)), rng.normal(-0.2, 0.15, (n, 1, 1))
     across = ((np.arange(SIZE)[None, None, :] - pose["x"]) / 26).astype(np.float32)
     down = ((np.arange(SIZE)[None, :, None] - pose["y"] - 2) / 30).astype(np.float32)
     towards = np.sqrt((1 - 0.7 * (across**2 + down**2)).clip(0.05))  # the head as half an egg: its normal to the camera
     light = 0.35 + 0.65 * (towards + light_x.astype(np.float32) * across + light_y.astype(np.float32) * down).clip(0)
-    exposure = rng.uniform(0.8, 1.3, (n, 1, 1)).astype(np.float32)
+    exposure = rng.uniform(0.85, 1.2, (n, 1, 1)).astype(np.float32)
     noise = rng.uniform(1, 5, (n, 1, 1)).astype(np.float32) * rng.standard_normal(images.shape, dtype=np.float32)
     return np.clip(np.rint(images * light * exposure + noise), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The drawn faces: the same each time, FER-2013's shares, expressions inside their masks, neither trivial nor hopeless."""
+"""The drawn faces: the same each time, FER-2013's shares, expressions inside their masks, of middling difficulty."""
 
 import time
 
@@ -101,7 +101,7 @@ def test_pairs_look_alike(same_people, one, other):
 
 
 def test_muscles_move_as_named(same_people):
-    """Rough anatomy, from the pixels: a surprised mouth is tall, a happy one wide, disgust lifts the nose, anger lowers the brows."""
+    """Rough anatomy: a surprised mouth is the tallest, a happy or frightened one the widest, brows rise and fall."""
     mouth = [people.masks[:, 32:].any(2).sum(1).mean() for people in same_people]
     assert np.argmax(mouth) == SURPRISE
     wide = [people.masks[:, 33:40].any(1).sum(1).mean() for people in same_people]
@@ -111,11 +111,14 @@ def test_muscles_move_as_named(same_people):
 
 
 def test_neither_trivial_nor_hopeless(many):
-    """A linear reader of the pixels does better than chance (25 %), worse than a network must."""
-    small = lambda drawn: drawn.images.reshape(-1, 24, 2, 24, 2).mean((2, 4)).reshape(-1, 576)
-    reader = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(small(many), many.labels)
-    test = faces.draw(600, 1)
-    assert 0.45 < reader.score(small(test), test.labels) < 0.7
+    """What a linear reader of the pixels achieves (always "happy" is 25 %), and that it errs between the pairs."""
+    small = lambda images: images.reshape(-1, 24, 2, 24, 2).mean((2, 4)).reshape(-1, 576)
+    reader = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(small(many.images[:2000]), many.labels[:2000])
+    labels, read = many.labels[2000:], reader.predict(small(many.images[2000:]))
+    wrong = read != labels
+    assert 0.1 < wrong.mean() < 0.4
+    between_pairs = (read == np.take(faces.PAIRS, labels))[wrong].mean()
+    assert between_pairs > 0.3  # 0.15 if errors fell anywhere
 
 
 @pytest.mark.parametrize("emotions", [np.zeros(4, int), np.array([0, 1, 7])])
