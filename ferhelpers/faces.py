@@ -18,7 +18,7 @@ import numpy as np
 
 from ferhelpers.errors import InputError
 
-SIZES = (3000, 600, 600)  # faces in the training, public and private splits of the built-in data set
+SIZES = (2400, 480, 480)  # faces in the training, public and private splits of the built-in data set
 COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # FER-2013's training split: the classes' shares, in label order
 LABEL_NOISE = 0.06  # chance that a face shows the other emotion of its label's pair; happy has no pair
 PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by label
@@ -100,10 +100,10 @@ def _person(n, rng):
     skin = rng.triangular(105, 170, 210, (n, 1, 1))
     grey_haired = chance(0.1)
     hair = np.where(grey_haired, normal(170, 20), (skin - 100 + normal(0, 30)).clip(12, 130))
-    bald = chance(0.12)
+    bald = chance(0.06)
     long = chance(0.4) & ~bald
     return dict(
-        skin=skin, hair=hair, bald=bald, long=long, glasses=chance(0.2), beard=chance(0.16) & ~long,
+        skin=skin, hair=hair, bald=bald, long=long, glasses=chance(0.12), beard=chance(0.08) & ~long,
         moustache=chance(0.08) & ~long, frame=normal(45, 15), iris=normal(55, 18), lips=normal(0.72, 0.06),
         width=normal(1.0, 0.05), jaw=normal(0.2, 0.07), chin=normal(1.4, 0.06), hairline=normal(-0.78, 0.1),
         parting=normal(0, 0.12), sides=normal(0.0, 0.2), volume=normal(0.14, 0.05),
@@ -117,15 +117,15 @@ def _person(n, rng):
 def _muscles(emotions, rng):
     """What the face does: dict of action unit -> (n, 1, 1) strength, 0..1.
 
-    A face shows its emotion with an intensity of 0.5..1, each unit of it stronger or weaker, one in six of them not
-    at all, and some of any other unit besides.
+    A face shows its emotion with an intensity of 0.8..1.2, each unit of it stronger or weaker, and a little of any
+    other unit besides.
     """
     n, units = len(emotions), list(ACTION_UNITS)
     typical = np.array([[emotion.get(unit, 0) for unit in units] for emotion in EMOTIONS])
-    intensity = 0.5 + 0.5 * rng.beta(2, 1.5, (n, 1))
+    intensity = rng.uniform(0.8, 1.2, (n, 1))
     size = (n, len(units))
-    strength = typical[emotions] * intensity * rng.uniform(0.7, 1.3, size) * (rng.random(size) > 1 / 6)
-    strength = strength + np.abs(0.07 * rng.standard_normal(size))
+    strength = typical[emotions] * intensity * rng.uniform(0.9, 1.1, size)
+    strength = strength + np.abs(0.03 * rng.standard_normal(size))
     return {unit: strength[:, k].clip(0, 1)[:, None, None] for k, unit in enumerate(units)}
 
 
@@ -327,13 +327,13 @@ def _paint(shapes, person, pose, rng):
 def _photograph(images, pose, rng):
     """Light from one side, exposure, a lens that is not quite sharp, and the noise of the sensor."""
     n = len(images)
-    for image, sigma in zip(images, rng.uniform(0.3, 0.7, n)):
+    for image, sigma in zip(images, rng.uniform(0.25, 0.5, n)):
         image[:] = cv2.GaussianBlur(image, (0, 0), sigma)
-    light_x, light_y = rng.normal(0, 0.25, (n, 1, 1)), rng.normal(-0.2, 0.15, (n, 1, 1))
+    light_x, light_y = rng.normal(0, 0.05, (n, 1, 1)), rng.normal(-0.05, 0.03, (n, 1, 1))
     across = ((np.arange(SIZE)[None, None, :] - pose["x"]) / 26).astype(np.float32)
     down = ((np.arange(SIZE)[None, :, None] - pose["y"] - 2) / 30).astype(np.float32)
     towards = np.sqrt((1 - 0.7 * (across**2 + down**2)).clip(0.05))  # the head as half an egg: its normal to the camera
     light = 0.35 + 0.65 * (towards + light_x.astype(np.float32) * across + light_y.astype(np.float32) * down).clip(0)
-    exposure = rng.uniform(0.85, 1.2, (n, 1, 1)).astype(np.float32)
-    noise = rng.uniform(1, 5, (n, 1, 1)).astype(np.float32) * rng.standard_normal(images.shape, dtype=np.float32)
+    exposure = rng.uniform(0.95, 1.05, (n, 1, 1)).astype(np.float32)
+    noise = rng.uniform(1, 3, (n, 1, 1)).astype(np.float32) * rng.standard_normal(images.shape, dtype=np.float32)
     return np.clip(np.rint(images * light * exposure + noise), 0, 255).astype(np.uint8)

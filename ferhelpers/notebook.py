@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import html
 import importlib
-import io
 import platform
 import re
 import time
@@ -27,7 +26,6 @@ from ferhelpers.experiments import Experiment, Settings
 from ferhelpers.runs import Run, Store, write_atomically, write_json
 
 DRAWN = "built-in drawn faces, not FER-2013"
-DPI = 110  # readable on a phone, and a page stays below 3 MB
 NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|")  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
 
 
@@ -121,7 +119,7 @@ class Study:
         return self.store.find_all(factory(self.settings), self.dataset.fingerprint, self.parameters["SEEDS"])
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
-        """Show a matplotlib figure, keep it as OUTPUT/figures/NAME.png, and close it.
+        """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
 
         Args:
             fig: matplotlib Figure. One of drawn faces gets a line under it that says so.
@@ -130,7 +128,8 @@ class Study:
             main: show it on the index page, too.
         """
         from IPython.display import display
-        from matplotlib import pyplot
+
+        from ferhelpers import plots
 
         _check_caption(name, alt)
         if self.dataset.drawn:
@@ -138,10 +137,7 @@ class Study:
             box = fig.get_tightbbox()  # inches
             corner = box.x1 / fig.get_figwidth(), box.y0 / fig.get_figheight()
             fig.text(*corner, f"\n{DRAWN}", fontsize=7, color="0.45", ha="right", va="top", in_layout=True)
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
-        pyplot.close(fig)
-        png = buffer.getvalue()
+        png = plots.png(fig)
         write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))
         self._figures[name] = {"name": name, "alt": alt, "main": main}
         display({"image/png": png, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})

@@ -26,7 +26,6 @@ DIGITS = {"accuracy": 3, "loss": 2}  # as published
 NETWORKS = {  # experiment -> its name in tables
     "baseline_test_validation": "baseline, validation = test",
     "baseline": "baseline",
-    "listing": "baseline, wired as listed",
     "blocks_1": "1 block",
     "blocks_2": "2 blocks",
     "blocks_3": "3 blocks",

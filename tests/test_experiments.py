@@ -21,8 +21,8 @@ def test_defaults_are_the_reports_protocol():
     assert [e.blocks for e in experiments.layer_ablation(settings).values()] == [1, 2, 3, 4, 5, 5]
 
 
-def test_the_study_is_eleven_trainings_and_two_of_our_own():
-    assert len(set(experiments.everything(Settings()).values())) == 11 + 2  # + the listing's wiring, the 5 blocks without normalisation
+def test_the_study_is_eleven_trainings_and_one_for_grad_cam():
+    assert len(set(experiments.everything(Settings()).values())) == 11 + 1  # the 5 blocks without normalisation
 
 
 def test_four_blocks_of_04_are_the_30_percent_row_of_05():
