@@ -42,14 +42,18 @@ def jit_compile():
     return False if keras.backend.backend() == "tensorflow" and not _gpus() else "auto"
 
 
-def best_precision() -> str:
-    """The fastest precision that this hardware computes in: bfloat16, float16 on GPUs before Ampere, else float32."""
+def best_precision(depthwise: bool = False) -> str:
+    """The fastest precision that this hardware computes in: bfloat16, float16 on GPUs before Ampere, else float32.
+
+    Args:
+        depthwise: the network has depthwise convolutions (EfficientNet); TensorFlow's are slower in bfloat16 on a CPU.
+    """
     capabilities = [capability for _, capability in _gpus()]
     if capabilities:
         return "mixed_bfloat16" if min(capabilities) >= 8.0 else "mixed_float16"
     if keras.backend.backend() == "jax":  # XLA's bfloat16 convolutions are slower than float32 on a CPU
         return "float32"
-    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() else "float32"
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() and not depthwise else "float32"
 
 
 def hardware() -> dict:

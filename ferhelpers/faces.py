@@ -18,9 +18,9 @@ import numpy as np
 
 from ferhelpers.errors import InputError
 
-SIZES = (2400, 480, 480)  # faces in the training, public and private splits of the built-in data set
+SIZES = (2000, 400, 400)  # faces in the training, public and private splits of the built-in data set
 COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # FER-2013's training split: the classes' shares, in label order
-LABEL_NOISE = 0.06  # chance that a face shows the other emotion of its label's pair; happy has no pair
+LABEL_NOISE = 0.04  # chance that a face shows the other emotion of its label's pair; happy has no pair
 PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by label
 
 SIZE = 48  # pixels a side
@@ -103,8 +103,8 @@ def _person(n, rng):
     bald = chance(0.06)
     long = chance(0.4) & ~bald
     return dict(
-        skin=skin, hair=hair, bald=bald, long=long, glasses=chance(0.12), beard=chance(0.08) & ~long,
-        moustache=chance(0.08) & ~long, frame=normal(45, 15), iris=normal(55, 18), lips=normal(0.72, 0.06),
+        skin=skin, hair=hair, bald=bald, long=long, glasses=chance(0.08), beard=chance(0.05) & ~long,
+        moustache=chance(0.04) & ~long, frame=normal(45, 15), iris=normal(55, 18), lips=normal(0.72, 0.06),
         width=normal(1.0, 0.05), jaw=normal(0.2, 0.07), chin=normal(1.4, 0.06), hairline=normal(-0.78, 0.1),
         parting=normal(0, 0.12), sides=normal(0.0, 0.2), volume=normal(0.14, 0.05),
         eye_x=normal(0.42, 0.025), eye_width=normal(0.24, 0.02), eye_open=normal(0.1, 0.016), eye_tilt=normal(0, 0.02),

@@ -90,7 +90,9 @@ def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[S
 
 def build(experiment: Experiment) -> keras.Model:
     """The experiment's network, freshly initialised from its seed, compiled with the report's optimiser."""
-    precision = backend.best_precision() if experiment.precision == "auto" else experiment.precision
+    precision = experiment.precision
+    if precision == "auto":
+        precision = backend.best_precision(depthwise=experiment.architecture == "efficientnetb0")
     keras.utils.clear_session()
     keras.utils.set_random_seed(experiment.seed)
     previous = keras.config.dtype_policy()
