@@ -120,7 +120,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
             layers.append((where, {key: value for key, value in change.items() if key in declared[name]}))
         values[name] = parameters.merge(declared[name], *layers)
         _absolute_weights(values[name])
-    return Plan(values, data.load(options.data), output, command, not options.no_html)
+    dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
+    return Plan(values, dataset, output, command, not options.no_html)
 
 
 def _choose(only: str | None) -> list[str]:

@@ -177,7 +177,7 @@ def _check_counts(counts, name, allow_subset):
             if count > official or (allow_subset and count == 0):
                 raise InputError(f"{found}; there should be 1 to {official:,} as in FER-2013")
             if count < official and not allow_subset:
-                raise InputError(f"{found}; FER-2013 has {official:,} (a part of it must be asked for: allow_subset=True)")
+                raise InputError(f"{found}; FER-2013 has {official:,} (a part of it must be asked for: --set SUBSET=true, or allow_subset=True)")
 
 
 # Sources that are not a path

@@ -35,11 +35,6 @@ def _checked(logits, labels):
     return logits, labels.astype(np.intp)
 
 
-def softmax(logits) -> np.ndarray:
-    """Probabilities: logits (N, 7) -> float64 (N, 7), each row summing to 1. Used in: 03, 06."""
-    return special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
-
-
 def correct(logits, labels) -> np.ndarray:
     """Which images are recognised: bool (N,); the lowest class wins a tie."""
     logits, labels = _checked(logits, labels)
@@ -89,30 +84,6 @@ def macro_f1(logits, labels) -> float:
     return float(metrics.f1_score(
         labels, logits.argmax(axis=1), labels=range(CLASS_COUNT), average="macro", zero_division=np.nan
     ))
-
-
-def summary(logits, labels) -> dict:
-    """All of the above for one test set, as it is stored beside a run.
-
-    Args:
-        logits: float (N, 7).
-        labels: int (N,), 0..6.
-
-    Returns:
-        dict for JSON: n, accuracy, loss, macro_f1, recall (7 numbers, None for a class without images),
-        confusion (7 rows of 7).
-
-    Raises:
-        InputError: other shapes, logits that are not finite, labels outside 0..6.
-    """
-    return {
-        "n": len(labels),
-        "accuracy": accuracy(logits, labels),
-        "loss": cross_entropy(logits, labels),
-        "macro_f1": macro_f1(logits, labels),
-        "recall": [None if np.isnan(share) else float(share) for share in recall(logits, labels)],
-        "confusion": confusion(logits, labels).tolist(),
-    }
 
 
 def accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:

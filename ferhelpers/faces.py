@@ -20,7 +20,7 @@ from ferhelpers.errors import InputError
 
 SIZES = (2000, 400, 400)  # faces in the training, public and private splits of the built-in data set
 COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # FER-2013's training split: the classes' shares, in label order
-LABEL_NOISE = 0.04  # chance that a face shows the other emotion of its label's pair; happy has no pair
+LABEL_NOISE = 0.05  # chance that a face shows the other emotion of its label's pair; happy has no pair
 PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by label
 
 SIZE = 48  # pixels a side
@@ -36,7 +36,7 @@ ACTION_UNITS = {
 EMOTIONS = (
     {4: 1.0, 5: 0.5, 7: 0.8, 17: 0.4, 23: 0.9, 25: 0.2},              # angry
     {4: 0.6, 7: 0.6, 9: 1.0, 10: 1.0, 15: 0.4, 17: 0.3, 25: 0.2},     # disgust
-    {1: 0.9, 2: 0.5, 4: 0.6, 5: 0.9, 20: 0.9, 25: 0.6, 26: 0.3},      # fear
+    {1: 0.9, 2: 0.7, 4: 0.5, 5: 0.9, 20: 0.7, 25: 0.6, 26: 0.5},      # fear
     {6: 0.8, 12: 1.0, 25: 0.7, 26: 0.15},                             # happy
     {1: 0.9, 4: 0.5, 7: 0.2, 15: 1.0, 17: 0.5},                       # sad
     {1: 0.9, 2: 1.0, 5: 0.8, 25: 0.7, 26: 0.9},                       # surprise
@@ -334,6 +334,6 @@ def _photograph(images, pose, rng):
     down = ((np.arange(SIZE)[None, :, None] - pose["y"] - 2) / 30).astype(np.float32)
     towards = np.sqrt((1 - 0.7 * (across**2 + down**2)).clip(0.05))  # the head as half an egg: its normal to the camera
     light = 0.35 + 0.65 * (towards + light_x.astype(np.float32) * across + light_y.astype(np.float32) * down).clip(0)
-    exposure = rng.uniform(0.95, 1.05, (n, 1, 1)).astype(np.float32)
+    exposure = rng.uniform(0.9, 1.15, (n, 1, 1)).astype(np.float32)
     noise = rng.uniform(1, 3, (n, 1, 1)).astype(np.float32) * rng.standard_normal(images.shape, dtype=np.float32)
     return np.clip(np.rint(images * light * exposure + noise), 0, 255).astype(np.uint8)

@@ -48,7 +48,7 @@ def begin(name: str, scope: dict) -> Study:
     values = {key: scope[key] for key in scope if key.isupper() and isinstance(scope[key], (str, int, float, bool))}
     for key in values.keys() & parameters.SHARED.keys():
         parameters.check(key, values[key], "the parameters cell")
-    study = Study(name, values, data.load(values["DATA"]).subset(values["FRACTION"]), began)
+    study = Study(name, values, data.load(values["DATA"], allow_subset=values.get("SUBSET", False)).subset(values["FRACTION"]), began)
     print(study.description())
     return study
 
@@ -187,6 +187,7 @@ def banner(dataset: data.Dataset) -> str:
     if dataset.drawn:
         return f"BUILT-IN DRAWN FACES, not FER-2013: {sizes}; no number here says anything about real faces"
     cut = "" if dataset.provenance.get("fraction", 1.0) == 1.0 else f" ({dataset.provenance['fraction']:g} of it)"
+    cut = cut or ("" if dataset.provenance["official"] else " (a part of it)")
     return f"FER-2013{cut} from {dataset.provenance['source']}: {sizes}"
 
 

@@ -9,7 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 @pytest.fixture(scope="session")
 def faces():
-    """A small data set of built-in faces: 150 training, 30 public and 30 private images."""
+    """A small data set of built-in faces: 100 training, 20 public and 20 private images."""
     from ferhelpers import data
 
     return data.load("builtin").subset(0.05)

@@ -116,7 +116,7 @@ def test_neither_trivial_nor_hopeless(many):
     reader = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(small(many.images[:2000]), many.labels[:2000])
     labels, read = many.labels[2000:], reader.predict(small(many.images[2000:]))
     wrong = read != labels
-    assert 0.1 < wrong.mean() < 0.4
+    assert faces.LABEL_NOISE / 2 < wrong.mean() < 0.4  # the labels alone are wrong about as often as that
     between_pairs = (read == np.take(faces.PAIRS, labels))[wrong].mean()
     assert between_pairs > 0.3  # 0.15 if errors fell anywhere
 
