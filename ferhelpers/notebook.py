@@ -128,6 +128,7 @@ class Study:
             main: show it on the index page, too.
         """
         from IPython.display import display
+        from matplotlib import pyplot
 
         from ferhelpers import plots
 
@@ -138,6 +139,7 @@ class Study:
             corner = box.x1 / fig.get_figwidth(), box.y0 / fig.get_figheight()
             fig.text(*corner, f"\n{DRAWN}", fontsize=7, color="0.45", ha="right", va="top", in_layout=True)
         png = plots.png(fig)
+        pyplot.close(fig)  # one that pyplot knows would be shown twice
         write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))
         self._figures[name] = {"name": name, "alt": alt, "main": main}
         display({"image/png": png, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})

@@ -3,8 +3,6 @@
 import dataclasses
 import io
 import json
-import sys
-import types
 
 import numpy as np
 import pandas as pd
@@ -20,7 +18,7 @@ from ferhelpers.experiments import STUDY, Settings
 @pytest.fixture
 def scope(monkeypatch, tmp_path, faces):
     """The globals() of a notebook on a few drawn faces."""
-    monkeypatch.setattr(data, "load", lambda source: faces)
+    monkeypatch.setattr(data, "load", lambda source, allow_subset=False: faces)
     return {"DATA": "builtin", "OUTPUT": str(tmp_path / "out"), "FRACTION": 1.0, "SEED": 3}
 
 
@@ -40,7 +38,7 @@ def test_begin_takes_upper_case_literals_and_says_what_it_runs_on(scope, capsys)
     study = notebook.begin("01_data", {**scope, "CLASSES": ("angry",), "np": np, "n": 3, "_": "x"})
     assert study.parameters == scope
     out = capsys.readouterr().out
-    assert out.startswith("01_data\n  data       BUILT-IN DRAWN FACES, not FER-2013: 150 training")
+    assert out.startswith("01_data\n  data       BUILT-IN DRAWN FACES, not FER-2013: 100 training")
     assert f"numpy {np.__version__}" in out and "seed       3" in out
     assert "hardware" not in out  # this notebook trains nothing, so it loads no backend
 
@@ -70,8 +68,7 @@ def test_begin_refuses_wrong_parameters(scope, name, value, what):
 
 def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_path):
     calls = []
-    fake = types.SimpleNamespace(train_all=lambda *arguments, **options: calls.append((arguments, options)))
-    monkeypatch.setitem(sys.modules, "ferhelpers.training", fake)
+    monkeypatch.setattr("ferhelpers.training.train_all", lambda *arguments, **options: calls.append((arguments, options)))
     study = notebook.begin("05_dropout_ablation", {**scope, "EPOCHS": 2, "SEEDS": 4})
     study.train(STUDY["05_dropout_ablation"])
     [((experiments, dataset, store), options)] = calls
@@ -96,7 +93,7 @@ def test_a_figure_is_shown_with_its_alt_text_kept_and_closed(scope, shown, tmp_p
 def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown, faces, monkeypatch):
     texts = []
     for dataset in (faces, as_fer2013(faces)):
-        monkeypatch.setattr(data, "load", lambda source, dataset=dataset: dataset)
+        monkeypatch.setattr(data, "load", lambda source, allow_subset, dataset=dataset: dataset)
         study = notebook.begin("01_data", scope)
         fig = plt.figure()
         study.figure(fig, "empty", "Nothing")
@@ -157,5 +154,8 @@ def test_end_leaves_a_record_that_begin_takes_away(scope, shown, tmp_path):
 
 
 def test_the_banner_says_which_data_and_how_much_of_it(faces):
-    assert notebook.banner(faces).startswith("BUILT-IN DRAWN FACES, not FER-2013: 150 training, 31 public and 29 private")
-    assert notebook.banner(as_fer2013(faces)).startswith("FER-2013 (0.05 of it) from fer2013.zip: 150 training")
+    sizes = f"{len(faces.training)} training, {len(faces.public)} public and {len(faces.private)} private"
+    assert notebook.banner(faces).startswith(f"BUILT-IN DRAWN FACES, not FER-2013: {sizes}")
+    assert notebook.banner(as_fer2013(faces)).startswith(f"FER-2013 (0.05 of it) from fer2013.zip: {sizes}")
+    whole = dataclasses.replace(faces, provenance={**as_fer2013(faces).provenance, "fraction": 1.0})
+    assert notebook.banner(whole).startswith(f"FER-2013 (a part of it) from fer2013.zip: {sizes}")

@@ -147,14 +147,14 @@ def test_efficientnet_says_where_it_started(weights, said):
 
 def test_overview_has_every_network_and_no_empty_cell():
     assert len(report.overview({})) == len(report.NETWORKS)
-    runs = {"final": [FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})], "listing": [FakeRun(0.5)]}
+    runs = {"final": [FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})], "no_normalisation": [FakeRun(0.5)]}
     frame = report.overview(runs)
     assert not frame.isna().any(axis=None)
     frame = frame.set_index("network")
     assert frame.loc["final", ["accuracy: report", "accuracy: this run"]].tolist() == [0.596, 0.6]
     assert frame.loc["final", ["PrivateTest accuracy", "distorted accuracy"]].tolist() == [0.58, 0.3]
-    listing = frame.loc["baseline, wired as listed"]
-    assert listing[["accuracy: report", "accuracy: this run"]].tolist() == ["not published", 0.5]
+    plain = frame.loc["5 blocks, no normalisation"]
+    assert plain[["accuracy: report", "accuracy: this run"]].tolist() == ["not published", 0.5]
     assert frame.loc["baseline", ["seeds", "accuracy: this run"]].tolist() == [0, "not run"]
 
 
