@@ -20,7 +20,7 @@ from ferhelpers.errors import InputError
 
 SIZES = (2000, 400, 400)  # faces in the training, public and private splits of the built-in data set
 COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # FER-2013's training split: the classes' shares, in label order
-LABEL_NOISE = 0.05  # chance that a face shows the other emotion of its label's pair; happy has no pair
+LABEL_NOISE = 0.03  # chance that a face shows the other emotion of its label's pair; happy has no pair
 PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by label
 
 SIZE = 48  # pixels a side
@@ -36,7 +36,7 @@ ACTION_UNITS = {
 EMOTIONS = (
     {4: 1.0, 5: 0.5, 7: 0.8, 17: 0.4, 23: 0.9, 25: 0.2},              # angry
     {4: 0.6, 7: 0.6, 9: 1.0, 10: 1.0, 15: 0.4, 17: 0.3, 25: 0.2},     # disgust
-    {1: 0.9, 2: 0.7, 4: 0.5, 5: 0.9, 20: 0.7, 25: 0.6, 26: 0.5},      # fear
+    {1: 0.9, 2: 0.55, 4: 0.6, 5: 0.9, 20: 0.8, 25: 0.6, 26: 0.4},     # fear
     {6: 0.8, 12: 1.0, 25: 0.7, 26: 0.15},                             # happy
     {1: 0.9, 4: 0.5, 7: 0.2, 15: 1.0, 17: 0.5},                       # sad
     {1: 0.9, 2: 1.0, 5: 0.8, 25: 0.7, 26: 0.9},                       # surprise
@@ -117,12 +117,12 @@ def _person(n, rng):
 def _muscles(emotions, rng):
     """What the face does: dict of action unit -> (n, 1, 1) strength, 0..1.
 
-    A face shows its emotion with an intensity of 0.8..1.2, each unit of it stronger or weaker, and a little of any
+    A face shows its emotion with an intensity of 0.9..1.3, each unit of it stronger or weaker, and a little of any
     other unit besides.
     """
     n, units = len(emotions), list(ACTION_UNITS)
     typical = np.array([[emotion.get(unit, 0) for unit in units] for emotion in EMOTIONS])
-    intensity = rng.uniform(0.8, 1.2, (n, 1))
+    intensity = rng.uniform(0.9, 1.3, (n, 1))
     size = (n, len(units))
     strength = typical[emotions] * intensity * rng.uniform(0.9, 1.1, size)
     strength = strength + np.abs(0.03 * rng.standard_normal(size))
