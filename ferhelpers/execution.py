@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -20,9 +22,13 @@ class NotebookFailed(Exception):
 
 
 class QuietKernel(AsyncKernelManager):
-    """A kernel that keeps what libraries write to standard error out of the terminal; the executed notebook has it."""
+    """A kernel that keeps what libraries write to standard error out of the terminal; the executed notebook has it.
+
+    It also takes nbclient's own handler of Ctrl-C away again, which can lose the signal: here it stops run_all.py.
+    """
 
     async def start_kernel(self, **options):
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         await super().start_kernel(**options, stderr=subprocess.DEVNULL)
 
 
