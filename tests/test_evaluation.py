@@ -182,3 +182,10 @@ def test_each_section_is_scored_on_its_own_images():
     sections = frame.xs("section", level="layout")["accuracy"]
     assert sections.to_dict() == {"gaussian_blur": 0, "gaussian_noise": 1, "salt_pepper": 0, "speckle": 0, "occlusion": 0}
     assert frame.loc[("distorted_overall", "whole"), "accuracy"] == pytest.approx(718 / 3589)
+
+
+@given(st.integers(1, 4000), st.data())
+def test_the_interval_holds_the_accuracy(n, drawn):
+    share = drawn.draw(st.sampled_from([0.0, 1.0]) | st.integers(0, n).map(lambda hits: hits / n))
+    low, high = evaluation.accuracy_interval(share, n)
+    assert 0 <= low <= share <= high <= 1
