@@ -1,15 +1,17 @@
-"""The only module that talks to TensorFlow or JAX directly: fused operations, gradients, hardware, precision.
+"""The only module that talks to TensorFlow or JAX directly: fused operations, epochs, gradients, hardware, precision.
 
 Everything else is Keras 3 code that runs on either. The backend is chosen by `KERAS_BACKEND` before Keras is imported.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from pathlib import Path
 
 import keras
+import numpy as np
 
 
 def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, training: bool):
@@ -35,6 +37,72 @@ def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, 
     # The kernel returns the variance over n - 1; Keras' moving variance is that over n.
     count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
     return outputs, batch_mean, batch_variance * (count - 1) / count
+
+
+def epoch_function(model, images, labels, batch_size: int):
+    """Training by whole epochs, one dispatch each: the data set lives on the device, no Python runs between two steps.
+
+    Args:
+        model: compiled keras.Model, its optimiser built.
+        images, labels: the training set, (N, ...) and (N,); images stay uint8 until the network casts them.
+        batch_size: images a step; the last step of an epoch takes what is left.
+
+    Returns:
+        function: order, integers (M,) that index the images -> {"loss", "accuracy", ...}, means over the epoch. It runs
+        Keras' own `train_step` and updates the model's variables.
+    """
+    model.compute_metrics(None, labels[:1], np.zeros((1, *model.output.shape[1:]), "float32"))  # Keras builds them on first use
+    make = {"tensorflow": _tensorflow_epoch, "jax": _jax_epoch}[keras.backend.backend()]
+    train = make(model, images, labels, batch_size)
+
+    def epoch(order):
+        model.reset_metrics()
+        train(np.asarray(order, "int32"))
+        return {name: float(value) for name, value in model.get_metrics_result().items()}
+
+    return epoch
+
+
+def _tensorflow_epoch(model, images, labels, batch_size):
+    import tensorflow as tf
+
+    images, labels = tf.constant(images), tf.constant(labels)
+
+    @tf.function(jit_compile=model.jit_compile)
+    def step(batch):
+        model.train_step((tf.gather(images, batch), tf.gather(labels, batch)))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def epoch(order):
+        for start in tf.range(0, tf.size(order), batch_size):
+            step(order[start : start + batch_size])
+
+    return epoch
+
+
+def _jax_epoch(model, images, labels, batch_size):
+    import jax
+
+    data = jax.device_put((images, labels))
+    groups = model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, model.metrics_variables
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def steps(state, order, data):
+        def step(state, batch):
+            _, state = model.train_step(state, jax.tree.map(lambda array: array[batch], data))
+            return state, None
+
+        whole = len(order) - len(order) % batch_size
+        state, _ = jax.lax.scan(step, state, order[:whole].reshape(-1, batch_size))
+        return step(state, order[whole:])[0] if whole < len(order) else state
+
+    def epoch(order):
+        state = steps(tuple([variable.value for variable in group] for group in groups), order, data)
+        for group, values in zip(groups, state, strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(value)
+
+    return epoch
 
 
 def jit_compile():

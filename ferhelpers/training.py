@@ -141,25 +141,22 @@ def environment(model: keras.Model) -> dict:
 
 def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, progress) -> Run:
     training, validation = training_and_validation(experiment, dataset)
-    images, labels = training.images[..., None], training.labels
     model = build(experiment)
+    train_epoch = backend.epoch_function(model, training.images[..., None], training.labels, experiment.batch_size)
     checkpoint = folder / "checkpoint.npz"
     history = _restore(checkpoint, model)
     if history:
         progress(f"{name}: going on after epoch {len(history)}/{experiment.epochs}")
     for epoch in range(len(history) + 1, experiment.epochs + 1):
         start = time.perf_counter()
-        order = np.random.default_rng([experiment.seed, epoch]).permutation(len(labels))
         _reseed(model, experiment.seed, epoch)
-        fitted = model.fit(
-            images[order], labels[order], batch_size=experiment.batch_size, epochs=1, shuffle=False, verbose=0
-        ).history
+        fitted = train_epoch(np.random.default_rng([experiment.seed, epoch]).permutation(len(training)))
         logits = predict(model, validation.images)
         history.append(
             {
                 "epoch": epoch,
-                "loss": fitted["loss"][0],
-                "accuracy": fitted["accuracy"][0],
+                "loss": fitted["loss"],
+                "accuracy": fitted["accuracy"],
                 "val_loss": evaluation.cross_entropy(logits, validation.labels),
                 "val_accuracy": evaluation.accuracy(logits, validation.labels),
                 "seconds": round(time.perf_counter() - start, 2),
@@ -169,7 +166,9 @@ def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, pr
         progress(_line(name, experiment.epochs, history))
 
     test_sets = distortions.test_sets(dataset)
-    arrays = {test_set: predict(model, split.images) for test_set, split in test_sets.items()}
+    logits = predict(model, np.concatenate([split.images for split in test_sets.values()]))
+    ends = np.cumsum([len(split) for split in test_sets.values()])
+    arrays = dict(zip(test_sets, np.split(logits, ends[:-1]), strict=True))
     arrays["validation"] = predict(model, validation.images)
     arrays |= {"labels/public": dataset.public.labels, "labels/private": dataset.private.labels}
     arrays["labels/validation"] = validation.labels
