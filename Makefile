@@ -1,14 +1,21 @@
 # make run: the environment, then the whole study on the built-in faces. make test: the environment, then the tests.
+# make bench: speed and memory beside the tutorials' ways. make torture: the study killed 25 times, beside an undisturbed one.
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test env clean
+.PHONY: run test bench torture env clean
 
 run: env
 	$(VENV)/bin/python run_all.py --profile demo --data builtin
 
 test: env
 	$(VENV)/bin/python -m pytest
+
+bench: env
+	$(VENV)/bin/python benchmarks/bench.py
+
+torture: env
+	$(VENV)/bin/python tests/torture.py
 
 env: $(VENV)/ready
 

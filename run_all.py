@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ferhelpers import data, parameters
 from ferhelpers.errors import InputError
+from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress
 
@@ -62,7 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
         options = _options(arguments)
         plan = make_plan(options, command)
         print(f"{banner(plan.dataset)}\n{plan.dataset.provenance['note']}")
-        return train(plan) if options.train_only else run(plan)
+        if options.train_only:
+            return train(plan)
+        with hold(plan.output / ".lock", lambda: print(f"Waiting for another run_all.py that writes to {plan.output}", flush=True)):
+            return run(plan)
     except InputError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return 2
@@ -174,7 +178,6 @@ def train(plan: Plan) -> int:
     from ferhelpers.experiments import STUDY, Settings
     from ferhelpers.runs import Store
 
-    _make_folder(plan.output / "runs")
     for name, values in plan.values.items():
         if name in STUDY:
             print(f"{name}:", flush=True)
@@ -197,7 +200,6 @@ def run(plan: Plan) -> int:
         raise InputError(f"{error.name} is not installed: run make env, or use --train-only") from error
 
     started = time.monotonic()
-    _make_folder(plan.output / "notebooks")
     with Progress(sum(_cells(name) for name in plan.values)) as progress:
         for name, values in plan.values.items():
             progress.start(name)
@@ -237,13 +239,6 @@ def _neighbours(name: str, plan: Plan) -> list[str]:
     there = ["", *(other if other in plan.values or (plan.output / f"{other}.html").exists() else "" for other in NOTEBOOKS), ""]
     position = 1 + NOTEBOOKS.index(name)
     return [there[position - 1], there[position + 1]]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output: cannot make the folder {folder}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

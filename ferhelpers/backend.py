@@ -1,4 +1,4 @@
-"""The only module that talks to TensorFlow or JAX directly: fused operations, epochs, gradients, hardware, precision.
+"""The only module that talks to TensorFlow or JAX directly: epochs, fused operations, gradients, hardware, precision.
 
 Everything else is Keras 3 code that runs on either. The backend is chosen by `KERAS_BACKEND` before Keras is imported.
 """

@@ -5,10 +5,12 @@ means, in five severities. Everything works on a batch at once and returns new `
 per call: the same seed gives the same bytes.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
 import numpy as np
+from scipy.special import ndtri
 
 from ferhelpers.errors import InputError
 
@@ -27,12 +29,19 @@ SEVERITY_TABLE = {
 }
 
 
+CHUNK = 256  # images at a time, each chunk with its own generator: it fits the processor's cache, and cores share the work
+
+# The standard normal in 65,536 equally likely values, up to 4.3 sigma: far finer than what it is added to, and several
+# times faster to draw than by numpy's ziggurat.
+NORMAL = ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
+
+
 def _normal(images, seed):
-    return np.random.default_rng(seed).standard_normal(images.shape, dtype=np.float32)
+    return NORMAL[np.random.default_rng(seed).integers(0, 2**16, images.shape, dtype=np.uint16)]
 
 
 def _to_uint8(values):
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
 
 
 def _cast(noise):
@@ -46,7 +55,7 @@ def _cast(noise):
 
 def noise_snippet(images, seed=0):
     """The snippet as it stands, N(0, variance 4) in place of its uniform noise: 0.75 x + 0.25 * 0.25 * noise."""
-    return _to_uint8(0.75 * images + 0.0625 * 2 * _normal(images, seed))
+    return _to_uint8(np.float32(0.75) * images + 0.0625 * 2 * _normal(images, seed))
 
 
 def noise_darkening(images, seed=0):
@@ -56,12 +65,12 @@ def noise_darkening(images, seed=0):
 
 def noise_snippet_cast(images, seed=0):
     """The snippet with its noise cast to uint8 first, so that -1 becomes 255: 31 % of the pixels gain 16."""
-    return _to_uint8(0.75 * images + np.float32(0.0625) * _cast(2 * _normal(images, seed)))
+    return _to_uint8(np.float32(0.75) * images + np.float32(0.0625) * _cast(2 * _normal(images, seed)))
 
 
 def noise_snippet_unit(images, seed=0):
     """The snippet on images scaled to 0..1: 0.75 x + noise of 0.125 of the full scale (32 grey levels)."""
-    return _to_uint8(0.75 * images + 255 * 0.0625 * 2 * _normal(images, seed))
+    return _to_uint8(np.float32(0.75) * images + 255 * 0.0625 * 2 * _normal(images, seed))
 
 
 def noise_variance(images, seed=0):
@@ -96,7 +105,7 @@ NOISE_READINGS = {
 def _report_blur(images, rng):
     out = np.empty_like(images)
     for image, target in zip(images, out):
-        target[:] = cv2.GaussianBlur(image, (7, 7), 0)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
+        cv2.GaussianBlur(image, (7, 7), 0, dst=target)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
     return out
 
 
@@ -137,7 +146,7 @@ _REPORT = {
 def _textbook_blur(images, constant, rng):
     out = np.empty_like(images)
     for image, target in zip(images, out):
-        target[:] = cv2.GaussianBlur(image, (0, 0), constant)
+        cv2.GaussianBlur(image, (0, 0), constant, dst=target)
     return out
 
 
@@ -190,16 +199,22 @@ def apply(name, images, *, form="report", severity=None, seed=0):
         raise InputError(f"distortion {name!r} is unknown: choose one of {', '.join(NAMES)}")
     if images.dtype != np.uint8 or images.shape[1:] != (48, 48):
         raise InputError(f"images are {images.dtype} {images.shape}: a distortion takes uint8 (N, 48, 48)")
-    rng = np.random.default_rng([seed, NAMES.index(name)])
-    if form == "report":
-        if severity is not None:
-            raise InputError(f"severity is {severity!r}: the report's form has none, only form='textbook' has")
-        return _REPORT[name](images, rng)
-    if form != "textbook":
+    if form not in ("report", "textbook"):
         raise InputError(f"form {form!r} is unknown: choose 'report' or 'textbook'")
-    if severity not in SEVERITIES:
+    if form == "report" and severity is not None:
+        raise InputError(f"severity is {severity!r}: the report's form has none, only form='textbook' has")
+    if form == "textbook" and severity not in SEVERITIES:
         raise InputError(f"severity is {severity!r}: the textbook form takes 1, 2, 3, 4 or 5")
-    return _TEXTBOOK[name](images, SEVERITY_TABLE[name][1][severity - 1], rng)
+
+    def distort(start):
+        rng = np.random.default_rng([seed, NAMES.index(name), start])
+        chunk = images[start : start + CHUNK]
+        if form == "report":
+            return _REPORT[name](chunk, rng)
+        return _TEXTBOOK[name](chunk, SEVERITY_TABLE[name][1][severity - 1], rng)
+
+    with ThreadPoolExecutor() as pool:
+        return np.concatenate([images[:0], *pool.map(distort, range(0, len(images), CHUNK))])
 
 
 def sections(n):

@@ -14,6 +14,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 
 from ferhelpers.errors import InputError
+from ferhelpers.files import writing
 from ferhelpers.progress import Progress
 
 
@@ -42,7 +43,7 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
         progress: told of every cell and every printed line.
 
     Raises:
-        InputError: a cell raised it.
+        InputError: a cell raised it, or the target cannot be written.
         NotebookFailed: a cell raised something else, or the kernel died.
 
     Used in: run_all.py.
@@ -50,19 +51,20 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
     package = str(Path(__file__).resolve().parents[1])  # so that a clone runs without being installed
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([package, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
     try:
-        papermill.execute_notebook(
-            _literal(notebook),
-            _literal(target),
-            values,
-            kernel_name="python3",
-            cwd=notebook.parent,
-            progress_bar=False,
-            stdout_file=progress,
-            on_cell_execute=progress.cell_begins,
-            on_cell_executed=progress.cell_ends,
-            kernel_manager_class=QuietKernel,
-            shutdown_kernel="immediate",
-        )
+        with writing(target):
+            papermill.execute_notebook(
+                _literal(notebook),
+                _literal(target),
+                values,
+                kernel_name="python3",
+                cwd=notebook.parent,
+                progress_bar=False,
+                stdout_file=progress,
+                on_cell_execute=progress.cell_begins,
+                on_cell_executed=progress.cell_ends,
+                kernel_manager_class=QuietKernel,
+                shutdown_kernel="immediate",
+            )
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(f"{notebook.stem}: {error.evalue}") from error

@@ -23,7 +23,8 @@ import pandas as pd
 from ferhelpers import data, parameters
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, Settings
-from ferhelpers.runs import Run, Store, write_atomically, write_json
+from ferhelpers.files import write_atomically, write_json, writing
+from ferhelpers.runs import Run, Store
 
 DRAWN = "built-in drawn faces, not FER-2013"
 NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|")  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
@@ -72,8 +73,8 @@ class Study:
         self.settings = Settings.from_parameters(values)
         self.output = Path(values["OUTPUT"]).resolve()
         self._figures, self._tables = {}, {}
-        (self.output / "notebooks").mkdir(parents=True, exist_ok=True)
-        self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
+        with writing(self._record):
+            self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
     @cached_property
     def store(self) -> Store:

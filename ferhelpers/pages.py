@@ -14,6 +14,7 @@ from markupsafe import Markup
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
+from ferhelpers.files import write_atomically
 from ferhelpers.notebook import hardware, table_html
 from ferhelpers.parameters import read_cells
 
@@ -62,7 +63,7 @@ def notebook_page(executed: Path, page: Path, previous: str = "", following: str
         template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], exclude_anchor_links=True
     )
     body, _ = exporter.from_notebook_node(notebook, resources={"page": context})
-    page.write_text(body, encoding="utf-8")
+    write_atomically(page, lambda file: file.write(body.encode()))
 
 
 def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
@@ -115,7 +116,7 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
         ],
         trainings=_trainings(output / "runs"),
     )
-    page.write_text(text, encoding="utf-8")
+    write_atomically(page, lambda file: file.write(text.encode()))
     return page
 
 

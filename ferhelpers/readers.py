@@ -23,7 +23,7 @@ COLUMNS = ("emotion", "pixels", "Usage")
 MAX_IMAGES = 35_887  # all of FER-2013
 MAX_LINE = 16_384  # bytes; the longest possible row has 9,230
 MAX_JPEG = 65_536  # bytes; the largest image of the release has 2,483
-BATCH = 32  # CSV rows parsed at once: their arrays stay in the processor's cache
+BATCH = 16  # CSV rows parsed at once: their arrays stay in the processor's cache
 
 
 def read(path):
@@ -65,6 +65,7 @@ def _read_csv(stream, name):
     order = _column_order(stream.readline(MAX_LINE), name)
     label_of = {str(label).encode(): label for label in range(len(CLASSES))}
     split_of = {usage.encode(): split for split, usage in enumerate(USAGES)}
+    bytes(2**24)  # freed at once, after which glibc keeps freed memory up to this size: no page faults batch by batch
     images = np.empty((MAX_IMAGES, PIXELS), np.uint8)
     labels, splits, batch = [], [], []
     number = 1
@@ -111,25 +112,23 @@ def _column_order(header, name):
 def _parse_pixels(batch, name):
     """(n, PIXELS) uint8 from n (line number, text of PIXELS numbers) pairs; all rows at once, every value checked."""
     fields = [pixels for _, pixels in batch]
-    text = np.frombuffer(b" " + b" ".join(fields) + b" ", np.uint8)
-    digits = text - ord("0")  # uint8: a space and all else that is no digit wraps to more than 9
-    spaces = np.flatnonzero(text == ord(" "))
-    lengths = np.diff(spaces) - 1
-    row_starts = np.cumsum([0] + [len(field) + 1 for field in fields])
+    text = np.frombuffer(b"   " + b" ".join(fields) + b" ", np.uint8)
+    digit, space = text - ord("0") < 10, text == ord(" ")  # uint8: what comes before "0" wraps to more than 9
+    digits = (text - ord("0")) * digit
+    at = slice(3, -1)  # every position that may end a number, with the three before it and the one behind it
+    before = [slice(3 - back, -1 - back) for back in (1, 2, 3)]
+    end = digit[at] & space[4:]
+    hundreds = digits[before[1]] * digit[before[0]]
+    below_hundred = digits[at] + 10 * digits[before[0]]
+    stops = np.cumsum([len(field) + 1 for field in fields]).tolist()
     if (
-        len(lengths) == len(batch) * PIXELS
-        and np.array_equal(spaces[::PIXELS], row_starts)
-        and np.count_nonzero(digits > 9) == len(spaces)
-        and lengths.min() >= 1
-        and lengths.max() <= 3
+        np.all(digit | space)
+        and not np.any(digit[at] & digit[before[0]] & digit[before[1]] & digit[before[2]])
+        and not np.any(end & ((hundreds > 2) | ((hundreds == 2) & (below_hundred > 55))))
+        and not np.any(space[at] & space[before[0]])
+        and all(np.count_nonzero(end[start:stop]) == PIXELS for start, stop in zip([0, *stops], stops))
     ):
-        digits[spaces] = 0
-        ends = spaces[1:]
-        hundreds = digits[ends - 3] * (lengths == 3)
-        tens = digits[ends - 2]
-        below_hundred = digits[ends - 1] + 10 * tens
-        if not np.any((hundreds > 2) | ((hundreds == 2) & (below_hundred > 55))):
-            return (below_hundred + 100 * hundreds).reshape(-1, PIXELS)
+        return (below_hundred + 100 * hundreds)[np.flatnonzero(end)].reshape(-1, PIXELS)  # twice as fast as [end]
     for number, field in batch:
         _check_pixels(field.split(b" "), f"{name}: line {number}")
     raise AssertionError("a batch of pixels was refused although each of its rows is right")

@@ -1,14 +1,14 @@
 """The store: one folder a run, found by the content of its experiment and of the data.
 
     runs/cnn2-dropout0.65-augmented-55epochs-seed0-1f0c2ab94d31/
-        config.json      experiment, key, data (provenance), environment (versions, hardware, precision), chosen images
+        config.json      format, experiment, key, data (provenance), environment (versions, hardware, precision), chosen images
         history.csv      one line an epoch
         predictions.npz  logits of every test set and of the validation images, and their labels
         metrics.json     what evaluation.scores makes of them
         gradcam.npz      heat maps of every convolution on the chosen images, clean and occluded (CNNs)
         model.keras      the trained network
         manifest.json    SHA-256 of each of these; written last, atomically: a folder without it is not a run yet
-        checkpoint.npz   only while it trains; replaced atomically after every epoch
+        checkpoint       only while it trains; replaced atomically after every epoch, with its own SHA-256
 
 Tables and figures are made from the numbers alone: a run whose model.keras was left out can still be shown.
 """
@@ -18,41 +18,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
-import filelock
 import numpy as np
 import pandas as pd
 
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, with_seeds
+from ferhelpers.files import hold, write_json
 
 MANIFEST = "manifest.json"
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file so that at any moment it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)  # a temporary file is for its owner alone
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def write_json(path: Path, content) -> None:
-    """`write_atomically` for JSON."""
-    write_atomically(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
+FORMAT = 1  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
 
 
 class Predictions:
@@ -83,7 +60,10 @@ class Run:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._manifest = json.loads((folder / MANIFEST).read_text())
+        try:
+            self._manifest = dict(json.loads((folder / MANIFEST).read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{folder / MANIFEST} is damaged; delete the folder {folder} to train this run anew") from error
         self.config = json.loads(self._read("config.json"))
         self.key = self.config["key"]
         self.chosen = np.array(self.config["chosen"])
@@ -167,10 +147,19 @@ class Store:
             raise InputError(f"RESULTS names no folder: {self.results}")
 
     def find(self, experiment: Experiment, fingerprint: str) -> Run | None:
-        """The finished run of this experiment on the data with this fingerprint, or None."""
+        """The finished run of this experiment on the data with this fingerprint, or None.
+
+        Raises:
+            InputError: it is damaged, or among stored results and of another FORMAT.
+        """
         place = self.results or self.folder
-        matches = place.glob(f"*-{experiment.key(fingerprint)[:12]}/{MANIFEST}")
-        return next((Run(match.parent) for match in matches), None)
+        for match in place.glob(f"*-{experiment.key(fingerprint)[:12]}/{MANIFEST}"):
+            run = Run(match.parent)
+            if run.config.get("format") == FORMAT:
+                return run
+            if self.results:
+                raise InputError(f"{run.folder} was written by another version of the code; show it with that version")
+        return None
 
     def find_all(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
         """The finished runs of these experiments, each with `seeds` seeds: name -> one run a seed. Used in: 07."""
@@ -184,20 +173,9 @@ class Store:
         """The folder of this run, finished or not."""
         return self.folder / f"{experiment.slug}-{experiment.key(fingerprint)[:12]}"
 
-    @contextmanager
     def lock(self, experiment: Experiment, fingerprint: str, waiting: Callable[[], None]):
-        """Hold this run while it trains; `waiting` is called if another process holds it. It dies with its holder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / f".{experiment.key(fingerprint)[:12]}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            waiting()
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        """Hold this run while it trains (see files.hold)."""
+        return hold(self.folder / f".{experiment.key(fingerprint)[:12]}.lock", waiting)
 
     @staticmethod
     def seal(folder: Path) -> Run:

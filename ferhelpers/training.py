@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
 import time
-import zipfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +19,8 @@ from sklearn.model_selection import train_test_split
 from ferhelpers import backend, distortions, evaluation, gradcam, models
 from ferhelpers.data import CLASSES, Dataset, Split
 from ferhelpers.experiments import Experiment, with_seeds
-from ferhelpers.runs import Predictions, Run, Store, write_atomically, write_json
+from ferhelpers.files import read_sealed, write_atomically, write_json, write_sealed, writing
+from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Store
 
 VALIDATION_SHARE = 0.15  # report section 3
 PREDICTION_BATCH = 256
@@ -141,12 +142,19 @@ def environment(model: keras.Model) -> dict:
 
 def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, progress) -> Run:
     training, validation = training_and_validation(experiment, dataset)
+    for left in folder.glob(".*"):  # by a process that was killed while it wrote
+        left.unlink()
+    if (folder / MANIFEST).exists():
+        progress(f"{name}: the run in the store was written by another version of the code; training it anew")
+        (folder / MANIFEST).unlink()
     model = build(experiment)
     train_epoch = backend.epoch_function(model, training.images[..., None], training.labels, experiment.batch_size)
-    checkpoint = folder / "checkpoint.npz"
-    history = _restore(checkpoint, model)
-    if history:
-        progress(f"{name}: going on after epoch {len(history)}/{experiment.epochs}")
+    checkpoint = folder / "checkpoint"
+    history = []
+    if checkpoint.exists():
+        history = _restore(checkpoint, model)
+        found = f"going on after epoch {len(history)}/{experiment.epochs}" if history else "the checkpoint is damaged; starting anew"
+        progress(f"{name}: {found}")
     for epoch in range(len(history) + 1, experiment.epochs + 1):
         start = time.perf_counter()
         _reseed(model, experiment.seed, epoch)
@@ -180,6 +188,7 @@ def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, pr
                 maps[f"{test_set}/{layer}"] = heat.astype("float16")
 
     config = {
+        "format": FORMAT,
         "experiment": experiment.content(),
         "key": experiment.key(dataset.fingerprint),
         "data": {**dataset.provenance, "fingerprint": dataset.fingerprint},
@@ -188,11 +197,12 @@ def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, pr
         "chosen": chosen,
     }
     write_json(folder / "config.json", config)
-    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
-    np.savez_compressed(folder / "predictions.npz", **arrays)
+    write_atomically(folder / "history.csv", lambda file: pd.DataFrame(history).to_csv(file, index=False))
+    write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     write_json(folder / "metrics.json", evaluation.scores(Predictions(arrays)).to_dict("records"))
-    np.savez_compressed(folder / "gradcam.npz", **maps)
-    model.save(folder / "model.keras")
+    write_atomically(folder / "gradcam.npz", lambda file: np.savez_compressed(file, **maps))
+    with writing(folder / "model.keras"):
+        model.save(folder / "model.keras")
     run = Store.seal(folder)
     checkpoint.unlink(missing_ok=True)
     return run
@@ -217,20 +227,20 @@ def _state(model: keras.Model) -> list:
 
 def _save(path: Path, model: keras.Model, history: list[dict]) -> None:
     arrays = {f"{number:04d}": np.asarray(variable) for number, variable in enumerate(_state(model))}
-    write_atomically(path, lambda file: np.savez(file, history=json.dumps(history), **arrays))
+    buffer = io.BytesIO()
+    np.savez(buffer, history=json.dumps(history), **arrays)
+    write_sealed(path, buffer.getvalue())
 
 
 def _restore(path: Path, model: keras.Model) -> list[dict]:
-    """Set the model to its checkpoint and return the history; without a readable one, an empty history."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            history = json.loads(str(file["history"]))
-            arrays = [file[f"{number:04d}"] for number in range(len(_state(model)))]
-    except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
+    """Set the model to its checkpoint and return the history; from a damaged one, an empty history."""
+    content = read_sealed(path)
+    if content is None:
         return []
-    for variable, array in zip(_state(model), arrays, strict=True):
-        variable.assign(array)
-    return history
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        for number, variable in enumerate(_state(model)):
+            variable.assign(file[f"{number:04d}"])
+        return json.loads(str(file["history"]))
 
 
 def _line(name: str, epochs: int, history: list[dict]) -> str:

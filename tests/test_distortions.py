@@ -70,6 +70,12 @@ def test_noise_readings_have_the_stated_mean_and_sigma(name, mean, sigma):
     assert noise.std() == pytest.approx(expected, rel=0.02, abs=0.02)
 
 
+def test_normal_numbers_are_normal():
+    numbers = distortions._normal(pictures(400), 0).ravel()
+    assert stats.kstest(numbers, "norm").pvalue > 0.01
+    assert np.abs(distortions.NORMAL).max() < 4.4 and distortions.NORMAL.std() == pytest.approx(1, abs=1e-3)
+
+
 def test_noise_readings_that_cast():
     images = np.full((200, 48, 48), 100, np.uint8)
     below = stats.norm.cdf(-1, scale=2)  # noise at or below -1 wraps to 255, 254, ...
@@ -90,7 +96,7 @@ def slow_speckle(image, gauss):
 
 def test_report_speckle_equals_the_loop():
     images = pictures(3)
-    gauss = np.random.default_rng([5, NAMES.index("speckle")]).standard_normal(images.shape, dtype=np.float32)
+    gauss = distortions._normal(images, np.random.default_rng([5, NAMES.index("speckle"), 0]))
     assert np.array_equal(apply("speckle", images, seed=5), [slow_speckle(x, g) for x, g in zip(images, gauss)])
 
 

@@ -1,6 +1,8 @@
 """Training is the report's, is done once, can be cut off at any epoch, and leaves a run that is read back whole."""
 
 import dataclasses
+import errno
+import os
 import shutil
 
 import keras
@@ -11,6 +13,7 @@ from ferhelpers import distortions, evaluation, training
 from ferhelpers.data import Dataset, Split
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment
+from ferhelpers.files import write_json
 from ferhelpers.runs import Run, Store
 
 TINY = Experiment(blocks=1, width=0.05, epochs=3, batch_size=32, learning_rate=1e-3, precision="float32")
@@ -66,16 +69,62 @@ def test_a_training_that_was_cut_off_ends_with_the_same_numbers(faces, undisturb
         np.testing.assert_array_equal(run.logits(test_set), undisturbed.logits(test_set))
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
     np.testing.assert_array_equal(run.history[columns], undisturbed.history[columns])
-    assert not (run.folder / "checkpoint.npz").exists()
+    assert not (run.folder / "checkpoint").exists()
 
 
-def test_a_torn_checkpoint_starts_anew(faces, undisturbed, tmp_path):
+@pytest.mark.parametrize("damage", ["torn", "one byte", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(faces, undisturbed, tmp_path, damage):
     experiment = dataclasses.replace(TINY, augmentation=True)
-    store = Store(tmp_path)
+    store, lines = Store(tmp_path), []
+
+    def cut_off(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(experiment, faces, store, progress=cut_off)
+    checkpoint = store.path(experiment, faces.fingerprint) / "checkpoint"
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes({"torn": content[:5000], "one byte": content, "empty": b""}[damage])
+    (checkpoint.parent / ".checkpoint-killed").write_bytes(b"what a killed process left")
+    run = training.train(experiment, faces, store, progress=lines.append)
+    assert lines[0] == f"{experiment.slug}: the checkpoint is damaged; starting anew" and len(lines) == 4
+    np.testing.assert_array_equal(run.logits("clean"), undisturbed.logits("clean"))
+    assert not list(checkpoint.parent.glob(".*"))
+
+
+def test_a_run_of_another_format_is_trained_anew_or_refused(faces, undisturbed, tmp_path):
+    experiment = dataclasses.replace(TINY, augmentation=True)
+    store, lines = Store(tmp_path), []
     folder = store.path(experiment, faces.fingerprint)
-    folder.mkdir(parents=True)
-    (folder / "checkpoint.npz").write_bytes(b"PK\x03\x04 torn")
-    run = training.train(experiment, faces, store, progress=silent)
+    shutil.copytree(undisturbed.folder, folder)
+    write_json(folder / "config.json", {**undisturbed.config, "format": 0})
+    Store.seal(folder)
+    with pytest.raises(InputError, match="another version of the code"):
+        Store(tmp_path / "other", results=tmp_path).find(experiment, faces.fingerprint)
+    run = training.train(experiment, faces, store, progress=lines.append)
+    assert "written by another version of the code; training it anew" in lines[0] and len(lines) == 4
+    np.testing.assert_array_equal(run.logits("clean"), undisturbed.logits("clean"))
+
+
+def test_a_full_disk_is_one_line_and_the_next_call_goes_on(faces, undisturbed, tmp_path, monkeypatch):
+    experiment = dataclasses.replace(TINY, augmentation=True)
+    store, calls = Store(tmp_path), []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match=r"cannot write .*checkpoint \(No space left on device\); make room"):
+            training.train(experiment, faces, store, progress=silent)
+    folder = store.path(experiment, faces.fingerprint)
+    assert [path.name for path in folder.iterdir()] == ["checkpoint"]
+    lines = []
+    run = training.train(experiment, faces, store, progress=lines.append)
+    assert "going on after epoch 2/3" in lines[0]
     np.testing.assert_array_equal(run.logits("clean"), undisturbed.logits("clean"))
 
 
@@ -122,12 +171,12 @@ def test_the_stored_network_gives_the_stored_logits(faces, undisturbed):
     np.testing.assert_allclose(logits, undisturbed.logits("clean"), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["config.json", "history.csv", "predictions.npz", "gradcam.npz", "model.keras"])
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "predictions.npz", "gradcam.npz", "model.keras", "manifest.json"])
 def test_one_changed_byte_is_noticed_and_named(faces, tmp_path, undisturbed, name):
     folder = tmp_path / "run"
     shutil.copytree(undisturbed.folder, folder)
     content = bytearray((folder / name).read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(b"{") if name == "manifest.json" else len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name} is damaged"):
         run = Run(folder)

@@ -1,0 +1,85 @@
+"""The benchmarks compare like with like, and the README's table is theirs."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ferhelpers import distortions, gradcam, readers, training
+from ferhelpers.experiments import Experiment
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import bench  # noqa: E402
+import plain_data  # noqa: E402
+import plain_networks  # noqa: E402
+
+
+def test_a_benchmark_writes_what_it_says(tmp_path):
+    command = [sys.executable, bench.__file__, "--only", "csv,distortions", "--size", "0.01", "--repeats", "1"]
+    subprocess.run([*command, "--output", str(tmp_path)], check=True, capture_output=True)
+    lines = json.loads((tmp_path / "bench.json").read_text())
+    assert [line["name"] for line in lines] == ["csv", "distortions"]
+    for line in lines:
+        assert line["ratio"] == pytest.approx(line["other"] / line["ours"]) and line["unit"] == "s"
+        assert 0.03 < line["ours_gib"] < 4 and 0.03 < line["other_gib"] < 4
+        assert bench.row(line) in (tmp_path / "bench.md").read_text()
+    assert (tmp_path / "bench.png").stat().st_size > 5000
+
+
+def test_the_readme_shows_the_stored_benchmark():
+    lines = json.loads(bench.REFERENCE.read_text())
+    assert [line["name"] for line in lines] == list(bench.WHAT)
+    assert f"<!-- speed -->\n{bench.table(lines)}\n<!-- end of speed -->" in bench.README.read_text()
+
+
+def test_both_sides_read_the_same_csv(tmp_path):
+    images = bench.pictures(30)
+    rows = [
+        f"{number % 7},{' '.join(map(str, image.ravel()))},{('Training', 'PublicTest', 'PrivateTest')[number % 3]}"
+        for number, image in enumerate(images)
+    ]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    ours, _ = readers.read(tmp_path / "fer2013.csv")
+    plain = plain_data.read_csv(tmp_path / "fer2013.csv")
+    for (images, labels), (plain_images, plain_labels) in zip(ours.values(), plain.values(), strict=True):
+        np.testing.assert_array_equal(images, plain_images)
+        np.testing.assert_array_equal(labels, plain_labels)
+
+
+def test_both_sides_distort_alike():
+    """Blur exactly; where chance decides, by mean and spread of the change."""
+    random.seed(0)
+    np.random.seed(0)
+    images = bench.pictures(400) // 2 + 60
+    for name, plain in zip(distortions.NAMES, plain_data.distort(images), strict=True):
+        ours, plain = distortions.apply(name, images).astype(int) - images, np.array(plain).astype(int) - images
+        if name == "gaussian_blur":
+            np.testing.assert_array_equal(ours, plain)
+        assert plain.mean() == pytest.approx(ours.mean(), abs=0.8)
+        assert plain.std() == pytest.approx(ours.std(), rel=0.03)
+
+
+def test_both_sides_build_the_same_network():
+    ours, plain = training.build(Experiment(blocks=3)), plain_networks.build(3)
+    assert [weights.shape for weights in ours.get_weights()] == [weights.shape for weights in plain.get_weights()]
+
+
+def test_both_sides_find_the_same_heat():
+    images = bench.pictures(3)
+    model = training.build(Experiment(blocks=2, width=0.1, normalisation=False, precision="float32"))
+    for layer, maps in gradcam.heatmaps(model, images).items():
+        plain = [plain_networks.gradcam(model, image, layer) for image in images]
+        np.testing.assert_allclose(maps, plain, atol=1e-4)
+
+
+def test_arithmetic_is_that_of_the_convolutions():
+    """By hand, a multiplication and an addition a weight and place: 64 filters at 48x48, then 128 at 24x24."""
+    first, second = 2 * 9 * 64 * 48**2, 2 * 9 * 64 * 64 * 48**2
+    assert bench.flops(1) == 2 * first + 3 * second
+    assert bench.flops(2) == bench.flops(1) + 3 * 2 * 9 * 24**2 * (64 * 128 + 2 * 128 * 128)
