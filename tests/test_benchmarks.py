@@ -21,14 +21,13 @@ import plain_networks  # noqa: E402
 
 
 def test_a_benchmark_writes_what_it_says(tmp_path):
-    command = [sys.executable, bench.__file__, "--only", "csv,distortions", "--size", "0.01", "--repeats", "1"]
+    command = [sys.executable, bench.__file__, "--only", "csv", "--size", "0.01", "--repeats", "1"]
     subprocess.run([*command, "--output", str(tmp_path)], check=True, capture_output=True)
-    lines = json.loads((tmp_path / "bench.json").read_text())
-    assert [line["name"] for line in lines] == ["csv", "distortions"]
-    for line in lines:
-        assert line["ratio"] == pytest.approx(line["other"] / line["ours"]) and line["unit"] == "s"
-        assert 0.03 < line["ours_gib"] < 4 and 0.03 < line["other_gib"] < 4
-        assert bench.row(line) in (tmp_path / "bench.md").read_text()
+    [line] = json.loads((tmp_path / "bench.json").read_text())
+    assert line["name"] == "csv" and line["unit"] == "s"
+    assert line["ratio"] == pytest.approx(line["other"] / line["ours"])
+    assert 0.03 < line["ours_gib"] < 4 and 0.03 < line["other_gib"] < 4
+    assert bench.row(line) in (tmp_path / "bench.md").read_text()
     assert (tmp_path / "bench.png").stat().st_size > 5000
 
 

@@ -133,7 +133,7 @@ def test_ctrl_c_says_how_to_go_on(study):
         (["--only", "fine", "--seeds", "2"], "no chosen notebook has a parameter SEEDS"),
         (["--results", "nowhere"], "nowhere: there is no such folder"),
         (["--output", "notebooks/fine.ipynb"], "is a file; give a folder"),
-        (["--output", "notebooks/fine.ipynb/out", "--no-html"], "cannot make the folder"),
+        (["--output", "notebooks/fine.ipynb/out", "--no-html"], "cannot write"),
         (["--data", "nowhere.csv"], "nowhere.csv"),
         (["--profile", "fast"], "section fine: there is no parameter EPOCH; there are DATA, OUTPUT"),
         (["--profile", "full"], "not YAML"),

@@ -4,8 +4,9 @@
     python tests/torture.py                            25 kills of the demo on the built-in faces
     python tests/torture.py --kills 3 --only 06        fewer, of a part; other options go to run_all.py, too
 
-Half of the kills hit run_all.py alone and leave its kernel an orphan, half hit all of its processes. Exit status 0 if
-both stores hold the same runs: same histories, same logits and heat maps, bit for bit, and nothing half written.
+Each kill comes up to three epochs and some seconds after the start. By chance it hits a run with notebooks or one with
+--train-only, and run_all.py alone (which leaves its kernel an orphan) or all of its processes. Exit status 0 if both
+stores hold the same runs: same histories, same logits and heat maps, bit for bit, and nothing half written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,6 @@ sys.path.insert(0, str(ROOT))
 
 from ferhelpers.runs import Run  # noqa: E402
 
-START = 12  # seconds that a process needs before it trains: kills are spread over this and its share of the work
 MEASURED = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
@@ -38,58 +37,59 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "torture", help="emptied first")
     options, rest = parser.parse_known_args(arguments)
     shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True)
+    undisturbed, killed = options.folder / "undisturbed", options.folder / "killed"
 
-    def start(name):
-        command = [sys.executable, str(ROOT / "run_all.py"), "--data", "builtin", "--output", str(options.folder / name), *rest]
-        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-
-    with open(options.folder / "log.txt", "w") as log:
-        began = time.monotonic()
-        if start("undisturbed").wait() != 0:
-            sys.exit(f"the undisturbed run failed: see {log.name}")
-        took = time.monotonic() - began
-        print(f"undisturbed: {took:.0f} s", flush=True)
-        moments = random.Random(options.seed)
-        for number in range(1, options.kills + 1):
-            delay = moments.uniform(0, 2 * (START + took / options.kills))
-            alone = moments.random() < 0.5
-            process = start("killed")
-            try:
-                status = process.wait(timeout=delay)
-            except subprocess.TimeoutExpired:
-                (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
-                status = process.wait()
-            where = ", ".join(sorted(path.parent.name for path in options.folder.glob("killed/runs/*/checkpoint")))
-            what = "run_all.py alone" if alone else "all processes"
-            end = f"killed, {what}" if status == -signal.SIGKILL else f"had ended with {status}"
-            print(f"{number}: after {delay:.1f} s {end}; in training: {where or 'nothing'}", flush=True)
-            if status not in (0, -signal.SIGKILL):
-                sys.exit(f"a run failed: see {log.name}")
-        if start("killed").wait() != 0:
-            sys.exit(f"the last run failed: see {log.name}")
-    differences = compare(options.folder / "undisturbed", options.folder / "killed")
+    finish(start(undisturbed, rest))
+    moments = random.Random(options.seed)
+    kills = 0
+    while kills < options.kills:
+        process = start(killed, rest + moments.choice([[], ["--train-only"]]))
+        epochs, seconds = moments.randint(0, 3), moments.uniform(0, 10)
+        victims, kill = moments.choice([("run_all.py", os.kill), ("all processes", os.killpg)])
+        while epochs and (line := process.stdout.readline()):
+            epochs -= ": epoch " in line
+        try:
+            finish(process, seconds)
+            shutil.rmtree(killed)  # nothing was left to kill: from the beginning
+        except subprocess.TimeoutExpired:
+            kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            at = ", ".join(path.parent.name for path in sorted(killed.glob("runs/*/checkpoint")))
+            print(f"{kills}: killed {victims}; in training: {at or 'nothing'}", flush=True)
+    finish(start(killed, rest))
+    differences = compare(undisturbed, killed)
     print("\n".join(differences) or "The killed run left what the undisturbed one left.")
     return 1 if differences else 0
 
 
+def start(output: Path, options: list[str]) -> subprocess.Popen:
+    """run_all.py in a session of its own."""
+    command = [sys.executable, str(ROOT / "run_all.py"), "--data", "builtin", "--output", str(output), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen, seconds: float | None = None) -> None:
+    """Wait for its end; ends this program, too, if it failed."""
+    output, _ = process.communicate(timeout=seconds)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(process.args)} failed:\n{output}")
+
+
 def compare(one: Path, other: Path) -> list[str]:
     """What differs between two outputs, a line each."""
-    differences = []
-    names = [{path.name for path in (output / "runs").iterdir() if path.is_dir()} for output in (one, other)]
-    files = [
+    one_files, other_files = (
         {str(path.relative_to(output)) for path in output.rglob("*") if path.suffix != ".lock"} for output in (one, other)
-    ]
-    differences += [f"only in one of the two: {name}" for name in sorted(files[0] ^ files[1])]
-    for name in sorted(names[0] & names[1]):
-        runs = [Run(output / "runs" / name) for output in (one, other)]
+    )
+    differences = [f"only in one of the two: {name}" for name in sorted(one_files ^ other_files)]
+    for folder in sorted(path.parent for path in (one / "runs").glob("*/manifest.json")):
+        runs = [Run(folder), Run(other / "runs" / folder.name)]
         if not runs[0].history[MEASURED].equals(runs[1].history[MEASURED]):
-            differences.append(f"{name}: the histories differ")
-        for file in ("predictions.npz", "gradcam.npz"):
-            with np.load(runs[0].folder / file) as left, np.load(runs[1].folder / file) as right:
-                same = left.files == right.files and all(np.array_equal(left[key], right[key]) for key in left.files)
-            if not same:
-                differences.append(f"{name}: {file} differs")
+            differences.append(f"{folder.name}: the histories differ")
+        for name in ("predictions.npz", "gradcam.npz"):
+            with np.load(runs[0].folder / name) as left, np.load(runs[1].folder / name) as right:
+                if left.files != right.files or any(not np.array_equal(left[key], right[key]) for key in left.files):
+                    differences.append(f"{folder.name}: {name} differs")
     return differences
 
 
