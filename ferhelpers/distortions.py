@@ -5,6 +5,7 @@ means, in five severities. Everything works on a batch at once and returns new `
 per call: the same seed gives the same bytes.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -30,6 +31,7 @@ SEVERITY_TABLE = {
 
 
 CHUNK = 256  # images at a time, each chunk with its own generator: it fits the processor's cache, and cores share the work
+CHANNELS = 64  # images blurred in one call; OpenCV 5 takes 128 channels at most
 
 # The standard normal in 65,536 equally likely values, up to 4.3 sigma: far finer than what it is added to, and several
 # times faster to draw than by numpy's ziggurat.
@@ -103,10 +105,7 @@ NOISE_READINGS = {
 # The report's form.
 
 def _report_blur(images, rng):
-    out = np.empty_like(images)
-    for image, target in zip(images, out):
-        cv2.GaussianBlur(image, (7, 7), 0, dst=target)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
-    return out
+    return _blur(images, (7, 7), 0)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
 
 
 def _report_salt_pepper(images, rng):
@@ -127,6 +126,16 @@ def _report_occlusion(images, rng):
     return _black_out(images, 24 * row, 24 * column, 24)
 
 
+def _blur(images, kernel, sigma):
+    """OpenCV's blur, of many images in one call: as the channels of one, which it treats alike."""
+    out = np.empty_like(images)
+    for start in range(0, len(images), CHANNELS):
+        channels = np.ascontiguousarray(images[start : start + CHANNELS].transpose(1, 2, 0))
+        blurred = cv2.GaussianBlur(channels, kernel, sigma).reshape(channels.shape)
+        out[start : start + CHANNELS] = blurred.transpose(2, 0, 1)
+    return out
+
+
 def _black_out(images, top, left, side):
     """Blacken one square an image; top and left (N,), in pixels."""
     grid = np.arange(48)
@@ -144,10 +153,7 @@ _REPORT = {
 # The textbook form; `constant` is the entry of SEVERITY_TABLE.
 
 def _textbook_blur(images, constant, rng):
-    out = np.empty_like(images)
-    for image, target in zip(images, out):
-        cv2.GaussianBlur(image, (0, 0), constant, dst=target)
-    return out
+    return _blur(images, (0, 0), constant)
 
 
 def _textbook_noise(images, constant, rng):
@@ -213,7 +219,7 @@ def apply(name, images, *, form="report", severity=None, seed=0):
             return _REPORT[name](chunk, rng)
         return _TEXTBOOK[name](chunk, SEVERITY_TABLE[name][1][severity - 1], rng)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.concatenate([images[:0], *pool.map(distort, range(0, len(images), CHUNK))])
 
 

@@ -113,8 +113,9 @@ def _parse_pixels(batch, name):
     """(n, PIXELS) uint8 from n (line number, text of PIXELS numbers) pairs; all rows at once, every value checked."""
     fields = [pixels for _, pixels in batch]
     text = np.frombuffer(b"   " + b" ".join(fields) + b" ", np.uint8)
-    digit, space = text - ord("0") < 10, text == ord(" ")  # uint8: what comes before "0" wraps to more than 9
-    digits = (text - ord("0")) * digit
+    digits = text - ord("0")  # uint8: what comes before "0" wraps to more than 9
+    digit, space = digits < 10, text == ord(" ")
+    digits *= digit
     at = slice(3, -1)  # every position that may end a number, with the three before it and the one behind it
     before = [slice(3 - back, -1 - back) for back in (1, 2, 3)]
     end = digit[at] & space[4:]
@@ -122,7 +123,7 @@ def _parse_pixels(batch, name):
     below_hundred = digits[at] + 10 * digits[before[0]]
     stops = np.cumsum([len(field) + 1 for field in fields]).tolist()
     if (
-        np.all(digit | space)
+        np.count_nonzero(digit) + np.count_nonzero(space) == len(text)
         and not np.any(digit[at] & digit[before[0]] & digit[before[1]] & digit[before[2]])
         and not np.any(end & ((hundreds > 2) | ((hundreds == 2) & (below_hundred > 55))))
         and not np.any(space[at] & space[before[0]])
