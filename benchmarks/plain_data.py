@@ -1,4 +1,4 @@
-"""What a user would otherwise do with the data: the tutorials' loops, written out plainly. Only for comparison; the study uses none of it."""
+"""What a user would otherwise do with the data: the tutorials' ways, written out plainly. Only for comparison."""
 
 import random
 

@@ -51,6 +51,7 @@ def members(splits):
 
 
 def write_folder(path, files):
+    path.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(content)

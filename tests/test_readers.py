@@ -107,77 +107,14 @@ def test_litter_of_windows_and_macos_is_passed_over(tmp_path):
     assert_equal(readers.read(fake_fer.write_zip(tmp_path / "fer.zip", FILES | litter))[0], clean)
 
 
-# What is wrong: CSV
+# What is wrong. test_bad_input.py has the tables of bad files; here is what chance and what needs a closer look.
 
 
-def swap(old, new, count=1):
-    return CSV.replace(old, new, count)
-
-
-def row(number, change):
+def line(number, change):
     """The CSV with its line `number` (1 = header) changed."""
     lines = CSV.split(b"\n")
     lines[number - 1] = change(lines[number - 1])
     return b"\n".join(lines)
-
-
-def pixels(change):
-    """Line 9 with its list of pixel texts changed."""
-
-    def changed(line):
-        emotion, values, usage = line.split(b",")
-        return b",".join([emotion, b" ".join(change(values.split(b" "))), usage])
-
-    return row(9, changed)
-
-
-def pixel(value):
-    return pixels(lambda values: values[:99] + [value] + values[100:])
-
-
-BAD_CSVS = {
-    "empty": (b"", "line 1", "emotion,pixels,Usage"),
-    "binary": (bytes(range(256)) * 50, "line 1", "emotion,pixels,Usage"),
-    "UTF-16": (CSV.decode().encode("utf-16"), "line 1", "UTF-8"),
-    "semicolons": (CSV.replace(b",", b";"), "line 1", "emotion;pixels;Usage"),
-    "tabs": (CSV.replace(b",", b"\t"), "line 1"),
-    "no header": (CSV.split(b"\n", 1)[1], "line 1"),
-    "no Usage column": (swap(b",Usage", b""), "line 1"),
-    "a fourth column": (swap(b"Usage\n", b"Usage,extra\n"), "line 1", "extra"),
-    "a column twice": (swap(b"Usage\n", b"pixels\n"), "line 1"),
-    "header twice": (row(5, lambda line: b"emotion,pixels,Usage"), "line 5", "'emotion'"),
-    "a row without Usage": (row(4, lambda line: line.rsplit(b",", 1)[0]), "line 4", "2 columns"),
-    "a row too wide": (row(4, lambda line: line + b",1"), "line 4", "4 columns"),
-    "unknown Usage": (row(3, lambda line: line.replace(b"Training", b"Train")), "line 3", "'Train'", "PublicTest"),
-    "no Usage": (row(3, lambda line: line.replace(b"Training", b"")), "line 3", "''"),
-    "label 7": (row(2, lambda line: b"7" + line[1:]), "line 2", "'7'", "0..6"),
-    "label -1": (row(2, lambda line: b"-1" + line[1:]), "line 2", "'-1'"),
-    "label 1.0": (row(2, lambda line: b"1.0" + line[1:]), "line 2", "'1.0'"),
-    "2303 pixels": (pixels(lambda values: values[1:]), "line 9", "2,303 pixels", "2,304"),
-    "2305 pixels": (pixels(lambda values: values + [b"1"]), "line 9", "2,305 pixels"),
-    "no pixels": (pixels(lambda values: []), "line 9", "pixel 1"),
-    "a pixel in the wrong row": (pixels(lambda values: values[:-1]).replace(b"\n1,", b"\n1,7 "), "line"),
-    "256": (pixel(b"256"), "line 9", "pixel 100", "'256'", "0..255"),
-    "999": (pixel(b"999"), "line 9", "pixel 100", "'999'"),
-    "four digits": (pixel(b"0001"), "line 9", "pixel 100"),
-    "negative": (pixel(b"-1"), "line 9", "pixel 100", "'-1'"),
-    "nan": (pixel(b"nan"), "line 9", "pixel 100", "'nan'"),
-    "a fraction": (pixel(b"1.5"), "line 9", "pixel 100", "'1.5'"),
-    "other digits": (pixel("١".encode()), "line 9", "pixel 100"),
-    "a zero byte": (pixel(b"\0"), "line 9", "pixel 100"),
-    "two spaces": (pixel(b""), "line 9", "pixel 100"),
-    "pixels by tabs": (pixels(lambda values: [b"\t".join(values)]), "line 9"),
-    "cut in a row": (CSV[: len(CSV) // 2], "line"),
-    "an endless line": (CSV + b"0," + b"1 " * 10**6, "line 23", "16,384"),
-    "too many lines": (CSV + b"\n" * 80_000, "line 71775", "35,887"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD_CSVS)
-def test_bad_csv(tmp_path, case):
-    content, *parts = BAD_CSVS[case]
-    refused(write(tmp_path / "fer 2013.csv", content), *parts)
-    refused(fake_fer.write_zip(tmp_path / "fer.zip", {"fer2013.csv": content}), "fer2013.csv", *parts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -185,81 +122,24 @@ def test_bad_csv(tmp_path, case):
 @example(2, 0, b"")
 @example(22, 2303, b"1 1")
 @example(22, 2303, b"1,")
-def test_a_wrong_value_is_named_by_its_line(tmp_path_factory, line, position, value):
+def test_a_wrong_value_is_named_by_its_line(tmp_path_factory, number, position, value):
     def changed(text):
         emotion, values, usage = text.split(b",")
         values = values.split(b" ")
         values[position] = value
         return b",".join([emotion, b" ".join(values), usage])
 
-    path = write(tmp_path_factory.mktemp("csv") / "a.csv", row(line, changed))
+    path = write(tmp_path_factory.mktemp("csv") / "a.csv", line(number, changed))
     stripped = value.strip(b' \t\r\n"') if position in (0, 2303) else value
     if stripped.isdigit() and len(stripped) < 4 and int(stripped) < 256:
         readers.read(path)
     else:
-        refused(path, f"line {line}")
+        refused(path, f"line {number}")
 
 
 def test_one_row_more_than_fer_2013(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "MAX_IMAGES", 20)
     refused(write(tmp_path / "a.csv", CSV), "line 22", "more rows than the 20")
-
-
-# What is wrong: folders and archives
-
-GREY = SPLITS["training"][0][0]
-
-
-def declares(side):
-    """A JPEG of 48 x 48 pixels whose header claims more."""
-    return FILES[FIRST].replace(struct.pack(">HH", 48, 48), struct.pack(">HH", side, side), 1)
-
-
-BAD_FILES = {
-    "nothing": (dict, "holds no FER-2013"),
-    "other files": (lambda: {"a.txt": b"", "b/c.jpg": b""}, "holds no FER-2013"),
-    "text": (lambda: {FIRST: b"not an image"}, FIRST, "not a JPEG"),
-    "empty image": (lambda: {FIRST: b""}, FIRST, "not a JPEG"),
-    "PNG": (lambda: {FIRST: fake_fer.jpeg(GREY, form="PNG")}, FIRST, "not a JPEG"),
-    "truncated": (lambda: {FIRST: FILES[FIRST][:-40]}, FIRST, "broken JPEG"),
-    "header only": (lambda: {FIRST: FILES[FIRST][:100]}, FIRST, "broken JPEG"),
-    "wide": (lambda: {FIRST: fake_fer.jpeg(np.zeros((48, 49), np.uint8))}, FIRST, "49x48"),
-    "declares 65500 pixels a side": (lambda: {FIRST: declares(65_500)}, FIRST, "broken JPEG"),
-    "declares 9000 pixels a side": (lambda: {FIRST: declares(9_000)}, FIRST, "9000x9000"),
-    "colour": (lambda: {FIRST: fake_fer.jpeg(GREY, "RGB")}, FIRST, "colour"),
-    "CMYK": (lambda: {FIRST: fake_fer.jpeg(GREY, "CMYK")}, FIRST, "colour"),
-    "heavy": (lambda: {FIRST: FILES[FIRST] + bytes(70_000)}, FIRST, "65,536"),
-    "a text among the images": (lambda: {"train/angry/notes.txt": b"hi"}, "notes.txt", "Training_<number>.jpg"),
-    "another name": (lambda: {"train/angry/1.jpg": b""}, "1.jpg", "Training_<number>.jpg"),
-    "unknown class": (lambda: {"train/contempt/Training_1.jpg": b""}, "'contempt'", "angry, disgust"),
-    "no class": (lambda: {"train/Training_1.jpg": b""}, "train/Training_1.jpg"),
-    "too deep": (lambda: {"train/angry/a/Training_1.jpg": b""}, "train/angry/a"),
-    "test image in train": (lambda: {"train/angry/PublicTest_1.jpg": FILES[FIRST]}, "PublicTest in train/"),
-    "training image in test": (lambda: {"test/angry/Training_1.jpg": FILES[FIRST]}, "Training in test/"),
-    "CSV and images": (lambda: FILES | {"fer2013.csv": CSV}, "both a CSV and image folders"),
-    "two CSVs": (lambda: {"fer2013.csv": CSV, "icml_face_data.csv": CSV}, "second CSV"),
-}  # fmt: skip
-HOSTILE_NAMES = ("../" + FIRST, "/" + FIRST, "train/../../x", "train\\angry\\Training_1.jpg", "train/angry/..")
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_bad_files(tmp_path, case):
-    build, *parts = BAD_FILES[case]
-    (tmp_path / "fer").mkdir()
-    refused(fake_fer.write_folder(tmp_path / "fer", build()), *parts)
-    refused(fake_fer.write_zip(tmp_path / "fer.zip", build()), *parts)
-    refused(fake_fer.write_tar(tmp_path / "fer.tar.xz", build()), *parts)
-
-
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_hostile_names(tmp_path, name):
-    for path in (
-        fake_fer.write_zip(tmp_path / "fer.zip", FILES | {name: b""}),
-        fake_fer.write_tar(tmp_path / "fer.tar", FILES | {name: b""}),
-    ):
-        refused(path, name.replace("\\", "\\\\"), "unsafe name")
-    assert sorted(os.listdir(tmp_path)) == ["fer.tar", "fer.zip"]
 
 
 def test_the_same_image_twice(tmp_path):
@@ -299,15 +179,6 @@ def test_encrypted_and_unusual_zips(tmp_path):
     path = fake_fer.write_zip(tmp_path / "fer.zip", FILES)
     refused(patch_zip(path, 8, 1), FIRST, "encrypted", "password")
     refused(fake_fer.write_zip(path, FILES, zipfile.ZIP_LZMA), FIRST, "method 14")
-
-
-@pytest.mark.parametrize("name", ["fer.zip", *fake_fer.TAR_MODES])
-@pytest.mark.parametrize("cut", [0, 1, 100, 0.3, 0.7, -1])
-def test_truncated_archives(tmp_path, name, cut):
-    path = (fake_fer.write_zip if name == "fer.zip" else fake_fer.write_tar)(tmp_path / name, FILES)
-    content = path.read_bytes().rstrip(b"\0") if name == "fer.tar" else path.read_bytes()
-    keep = int(cut * len(content)) if 0 < abs(cut) < 1 else cut
-    refused(write(path, content[:keep]))
 
 
 def test_a_damaged_byte_is_noticed(tmp_path):

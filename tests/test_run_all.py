@@ -116,30 +116,12 @@ def test_ctrl_c_says_how_to_go_on(study):
 @pytest.mark.parametrize(
     "arguments, what",
     [
-        (["--profile", "huge"], "invalid choice: 'huge' (choose from"),
-        (["--prof", "demo"], "unrecognized arguments: --prof demo"),
-        (["demo"], "unrecognized arguments: demo"),
-        (["--only", "09"], "no notebook '09'; there are fine, all_parameters"),
-        (["--only", ""], "no notebook ''"),
-        (["--set", "EPOCHS"], "--set EPOCHS: write NAME=VALUE"),
-        (["--set", "EPOCHS=two"], "EPOCHS takes int, not 'two'"),
-        (["--set", "EPOCHS=-1"], "EPOCHS cannot be -1; it must be 1 to 10000"),
-        (["--set", "FRACTION=0"], "FRACTION cannot be 0.0; it must be more than 0 and at most 1"),
-        (["--set", "epochs=1"], "no chosen notebook has a parameter epochs; there are BATCH_SIZE, EPOCHS"),
-        (["--only", "fine", "--set", "WIDTH=1"], "no chosen notebook has a parameter WIDTH; there are EPOCHS"),
-        (["--set", "DATA=builtin"], "use --data instead"),
-        (["--set", "WEIGHTS=none.h5"], "WEIGHTS names no file"),
-        (["--seeds", "0"], "SEEDS cannot be 0; it must be 1 to 100"),
-        (["--only", "fine", "--seeds", "2"], "no chosen notebook has a parameter SEEDS"),
-        (["--results", "nowhere"], "nowhere: there is no such folder"),
-        (["--output", "notebooks/fine.ipynb"], "is a file; give a folder"),
         (["--output", "notebooks/fine.ipynb/out", "--no-html"], "cannot write"),
-        (["--data", "nowhere.csv"], "nowhere.csv"),
         (["--profile", "fast"], "section fine: there is no parameter EPOCH; there are DATA, OUTPUT"),
         (["--profile", "full"], "not YAML"),
     ],
 )
-def test_wrong_arguments_end_in_one_line(study, capfd, arguments, what):
+def test_what_cannot_be_used_ends_in_one_line(study, capfd, arguments, what):
     root = study("fine", "all_parameters", fast="fine: {EPOCH: 3}", full="fine: {EPOCHS: 3")
     assert run_all.main(arguments) == 2
     out, err = capfd.readouterr()

@@ -1,0 +1,264 @@
+"""Whatever is wrong with what run_all.py is given, it says so in one line, ends with status 2, and writes nothing."""
+
+import os
+import resource
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import fake_fer
+import numpy as np
+import pytest
+
+import run_all
+from ferhelpers import parameters
+
+SPLITS = fake_fer.arrays()
+CSV = fake_fer.csv(SPLITS)
+FILES = fake_fer.members(SPLITS)
+FIRST = "train/angry/Training_1000.jpg"
+
+
+# CSVs: name -> (content, parts of the line that run_all.py prints)
+
+
+def swap(old, new, count=1):
+    return CSV.replace(old, new, count)
+
+
+def row(number, change):
+    """The CSV with its line `number` (1 = header) changed."""
+    lines = CSV.split(b"\n")
+    lines[number - 1] = change(lines[number - 1])
+    return b"\n".join(lines)
+
+
+def pixels(change):
+    """Line 9 with its list of pixel texts changed."""
+
+    def changed(line):
+        emotion, values, usage = line.split(b",")
+        return b",".join([emotion, b" ".join(change(values.split(b" "))), usage])
+
+    return row(9, changed)
+
+
+def pixel(value):
+    return pixels(lambda values: values[:99] + [value] + values[100:])
+
+
+BAD_CSVS = {
+    "empty": (b"", "line 1", "emotion,pixels,Usage"),
+    "binary": (bytes(range(256)) * 50, "line 1", "emotion,pixels,Usage"),
+    "UTF-16": (CSV.decode().encode("utf-16"), "line 1", "UTF-8"),
+    "semicolons": (CSV.replace(b",", b";"), "line 1", "emotion;pixels;Usage"),
+    "tabs": (CSV.replace(b",", b"\t"), "line 1"),
+    "no header": (CSV.split(b"\n", 1)[1], "line 1"),
+    "no Usage column": (swap(b",Usage", b""), "line 1"),
+    "a fourth column": (swap(b"Usage\n", b"Usage,extra\n"), "line 1", "extra"),
+    "a column twice": (swap(b"Usage\n", b"pixels\n"), "line 1"),
+    "header twice": (row(5, lambda line: b"emotion,pixels,Usage"), "line 5", "'emotion'"),
+    "a row without Usage": (row(4, lambda line: line.rsplit(b",", 1)[0]), "line 4", "2 columns"),
+    "a row too wide": (row(4, lambda line: line + b",1"), "line 4", "4 columns"),
+    "unknown Usage": (row(3, lambda line: line.replace(b"Training", b"Train")), "line 3", "'Train'", "PublicTest"),
+    "no Usage": (row(3, lambda line: line.replace(b"Training", b"")), "line 3", "''"),
+    "label 7": (row(2, lambda line: b"7" + line[1:]), "line 2", "'7'", "0..6"),
+    "label -1": (row(2, lambda line: b"-1" + line[1:]), "line 2", "'-1'"),
+    "label 1.0": (row(2, lambda line: b"1.0" + line[1:]), "line 2", "'1.0'"),
+    "2303 pixels": (pixels(lambda values: values[1:]), "line 9", "2,303 pixels", "2,304"),
+    "2305 pixels": (pixels(lambda values: values + [b"1"]), "line 9", "2,305 pixels"),
+    "no pixels": (pixels(lambda values: []), "line 9", "pixel 1"),
+    "a pixel in the wrong row": (pixels(lambda values: values[:-1]).replace(b"\n1,", b"\n1,7 "), "line"),
+    "256": (pixel(b"256"), "line 9", "pixel 100", "'256'", "0..255"),
+    "999": (pixel(b"999"), "line 9", "pixel 100", "'999'"),
+    "four digits": (pixel(b"0001"), "line 9", "pixel 100"),
+    "negative": (pixel(b"-1"), "line 9", "pixel 100", "'-1'"),
+    "nan": (pixel(b"nan"), "line 9", "pixel 100", "'nan'"),
+    "a fraction": (pixel(b"1.5"), "line 9", "pixel 100", "'1.5'"),
+    "other digits": (pixel("١".encode()), "line 9", "pixel 100"),
+    "a zero byte": (pixel(b"\0"), "line 9", "pixel 100"),
+    "two spaces": (pixel(b""), "line 9", "pixel 100"),
+    "pixels by tabs": (pixels(lambda values: [b"\t".join(values)]), "line 9"),
+    "cut in a row": (CSV[: len(CSV) // 2], "line"),
+    "an endless line": (CSV + b"0," + b"1 " * 10**6, "line 23", "16,384"),
+    "too many lines": (CSV + b"\n" * 80_000, "line 71775", "35,887"),
+}  # fmt: skip
+
+
+GREY = SPLITS["training"][0][0]
+
+
+def declares(side):
+    """A JPEG of 48 x 48 pixels whose header claims more."""
+    return FILES[FIRST].replace(struct.pack(">HH", 48, 48), struct.pack(">HH", side, side), 1)
+
+
+BAD_FILES = {
+    "nothing": (dict, "holds no FER-2013"),
+    "other files": (lambda: {"a.txt": b"", "b/c.jpg": b""}, "holds no FER-2013"),
+    "text": (lambda: {FIRST: b"not an image"}, FIRST, "not a JPEG"),
+    "empty image": (lambda: {FIRST: b""}, FIRST, "not a JPEG"),
+    "PNG": (lambda: {FIRST: fake_fer.jpeg(GREY, form="PNG")}, FIRST, "not a JPEG"),
+    "truncated": (lambda: {FIRST: FILES[FIRST][:-40]}, FIRST, "broken JPEG"),
+    "header only": (lambda: {FIRST: FILES[FIRST][:100]}, FIRST, "broken JPEG"),
+    "wide": (lambda: {FIRST: fake_fer.jpeg(np.zeros((48, 49), np.uint8))}, FIRST, "49x48"),
+    "declares 65500 pixels a side": (lambda: {FIRST: declares(65_500)}, FIRST, "broken JPEG"),
+    "declares 9000 pixels a side": (lambda: {FIRST: declares(9_000)}, FIRST, "9000x9000"),
+    "colour": (lambda: {FIRST: fake_fer.jpeg(GREY, "RGB")}, FIRST, "colour"),
+    "CMYK": (lambda: {FIRST: fake_fer.jpeg(GREY, "CMYK")}, FIRST, "colour"),
+    "heavy": (lambda: {FIRST: FILES[FIRST] + bytes(70_000)}, FIRST, "65,536"),
+    "a text among the images": (lambda: {"train/angry/notes.txt": b"hi"}, "notes.txt", "Training_<number>.jpg"),
+    "another name": (lambda: {"train/angry/1.jpg": b""}, "1.jpg", "Training_<number>.jpg"),
+    "unknown class": (lambda: {"train/contempt/Training_1.jpg": b""}, "'contempt'", "angry, disgust"),
+    "no class": (lambda: {"train/Training_1.jpg": b""}, "train/Training_1.jpg"),
+    "too deep": (lambda: {"train/angry/a/Training_1.jpg": b""}, "train/angry/a"),
+    "test image in train": (lambda: {"train/angry/PublicTest_1.jpg": FILES[FIRST]}, "PublicTest in train/"),
+    "training image in test": (lambda: {"test/angry/Training_1.jpg": FILES[FIRST]}, "Training in test/"),
+    "CSV and images": (lambda: FILES | {"fer2013.csv": CSV}, "both a CSV and image folders"),
+    "two CSVs": (lambda: {"fer2013.csv": CSV, "icml_face_data.csv": CSV}, "second CSV"),
+}  # fmt: skip
+HOSTILE_NAMES = ("../" + FIRST, "/" + FIRST, "train/../../x", "train\\angry\\Training_1.jpg", "train/angry/..")
+
+
+# Sources: {name: (function: an empty folder -> the path to give as --data, parts of the line)}
+
+
+def lone(content):
+    def build(folder):
+        (folder / "fer 2013.csv").write_bytes(content)
+        return folder / "fer 2013.csv"
+
+    return build
+
+
+def inside(write, name, files):
+    return lambda folder: write(folder / name, files() if callable(files) else files)
+
+
+def truncated(write, name, cut):
+    def build(folder):
+        content = write(folder / name, FILES).read_bytes()
+        content = content.rstrip(b"\0") if name == "fer.tar" else content
+        (folder / name).write_bytes(content[: int(cut * len(content)) if 0 < abs(cut) < 1 else cut])
+        return folder / name
+
+    return build
+
+
+CONTAINERS = {"zip": (fake_fer.write_zip, "fer.zip"), "tar": (fake_fer.write_tar, "fer.tar.xz"), "folder": (fake_fer.write_folder, "fer ä")}
+ARCHIVES = {"fer.zip": fake_fer.write_zip, **dict.fromkeys(fake_fer.TAR_MODES, fake_fer.write_tar)}
+SOURCES = {f"CSV: {name}": (lone(content), *parts) for name, (content, *parts) in BAD_CSVS.items()}
+for kind, (write, path) in CONTAINERS.items():
+    for name, (content, *parts) in BAD_CSVS.items():
+        SOURCES[f"CSV in a {kind}: {name}"] = (inside(write, path, {"fer2013.csv": content}), path, "fer2013.csv", *parts)
+    for name, (files, *parts) in BAD_FILES.items():
+        SOURCES[f"{kind}: {name}"] = (inside(write, path, files), path, *parts)
+for path, write in ARCHIVES.items():
+    for cut in (0, 1, 100, 0.3, 0.7, -1):
+        SOURCES[f"{path} cut at {cut}"] = (truncated(write, path, cut), path)
+    for name in HOSTILE_NAMES:
+        SOURCES[f"{path} with {name}"] = (inside(write, path, FILES | {name: b""}), path, "unsafe name")
+SOURCES |= {
+    "nothing there": (lambda folder: folder / "nowhere.csv", "nowhere.csv", "nothing"),
+    "an empty folder": (lambda folder: folder, "holds no FER-2013"),
+    "another ending": (lambda folder: inside(fake_fer.write_zip, "fer.rar", FILES)(folder), "fer.rar", ".zip"),
+    "a name that is not UTF-8": (lambda folder: folder / os.fsdecode(b"\xff.csv"), "nothing"),
+    "a name too long": (lambda folder: folder / ("x" * 300), "name too long"),
+    "an image twice": (inside(fake_fer.write_zip, "fer.zip", FILES | {"copy/" + FIRST: FILES[FIRST]}), "copy/" + FIRST, "twice"),
+    "a method of compression": (lambda folder: fake_fer.write_zip(folder / "fer.zip", FILES, zipfile.ZIP_LZMA), "method 14"),
+}
+
+
+# Arguments
+
+
+WRONG_VALUES = {
+    "FRACTION": ["0", "-1", "1.5", "nan", "half"],
+    "SUBSET": ["maybe", "1"],
+    "SEED": ["-1", "2147483648", "1.5", "x"],
+    "SEEDS": ["0", "101", "two"],
+    "EPOCHS": ["0", "-1", "10001", "2.5", "many"],
+    "WIDTH": ["0", "-1", "4.5", "inf", "wide"],
+    "LEARNING_RATE": ["0", "-0.1", "1.5", "nan", "fast"],
+    "BATCH_SIZE": ["0", "4097", "1e3"],
+    "PRECISION": ["float64", "bf16", ""],
+    "WEIGHTS": ["", "nowhere.h5", "/"],
+}
+ARGUMENTS = [
+    (["--profile", "huge"], "invalid choice: 'huge'"),
+    (["--prof", "demo"], "unrecognized arguments: --prof demo"),
+    (["demo"], "unrecognized arguments: demo"),
+    (["--only", "09"], "no notebook '09'; there are 01_data"),
+    (["--only", ""], "no notebook ''"),
+    (["--only", "03;05"], "no notebook '03;05'"),
+    (["--set", "EPOCHS"], "--set EPOCHS: write NAME=VALUE"),
+    (["--set", "epochs=1"], "no chosen notebook has a parameter epochs; there are BATCH_SIZE, EPOCHS"),
+    (["--only", "01", "--set", "WIDTH=1"], "no chosen notebook has a parameter WIDTH"),
+    (["--set", "DATA=builtin"], "use --data instead"),
+    (["--set", "OUTPUT=x"], "use --output instead"),
+    (["--set", "RESULTS=x"], "use --results instead"),
+    (["--only", "01", "--seeds", "2"], "no chosen notebook has a parameter SEEDS"),
+    (["--seeds", "-3"], "SEEDS cannot be -3"),
+    (["--results", "nowhere"], "nowhere: there is no such folder"),
+    (["--results", __file__], "there is no such folder"),
+    (["--output", __file__], "is a file; give a folder"),
+    (["--data", ""], "the data source is ''"),
+    (["--data"], "expected one argument"),
+]
+for notebook in run_all.NOTEBOOKS:
+    for name in sorted(WRONG_VALUES.keys() & parameters.declared(run_all.ROOT / "notebooks" / f"{notebook}.ipynb").keys()):
+        ARGUMENTS += [(["--only", notebook, "--set", f"{name}={value}"], name) for value in WRONG_VALUES[name]]
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capfd):
+    """A function that calls run_all.py and checks what every wrong input has in common."""
+    monkeypatch.setenv("FERHELPERS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def check(arguments, *parts):
+        before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
+        output = [] if "--output" in arguments else ["--output", str(tmp_path / "out")]
+        assert run_all.main([*arguments, *output]) == 2
+        out, err = capfd.readouterr()
+        assert out == "" and err.startswith("run_all.py: ") and err.endswith("\n")
+        assert err[:-1].isprintable() and len(err) < 700, err
+        for part in parts:
+            assert str(part) in err, err
+        assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")} == before
+
+    return check
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", SOURCES)
+def test_bad_sources(tmp_path, refused, name):
+    build, *parts = SOURCES[name]
+    (tmp_path / "in").mkdir()
+    refused(["--data", str(build(tmp_path / "in"))], *parts)
+
+
+@pytest.mark.parametrize("arguments, part", ARGUMENTS)
+def test_bad_arguments(refused, arguments, part):
+    refused(["--data", "builtin", *arguments] if "--data" not in arguments else arguments, part)
+
+
+def test_there_are_hundreds_of_them():
+    assert len(SOURCES) + len(ARGUMENTS) >= 300
+
+
+@pytest.mark.parametrize("size", [10 * 2**30, 3 * 2**30])
+def test_a_bomb_costs_neither_memory_nor_disk(tmp_path, size):
+    """A zip of a megabyte that declares gigabytes is refused by a process that never needs as much."""
+    path = fake_fer.write_zip(tmp_path / "fer.zip", {"fer2013.csv": CSV + bytes(2**30 // 1024)})
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<L", content, content.find(b"PK\x01\x02") + 24, min(size, 2**32 - 2))
+    path.write_bytes(content)
+    command = [sys.executable, str(Path(run_all.__file__)), "--data", str(path), "--output", str(tmp_path / "out")]
+    environment = {**os.environ, "FERHELPERS_CACHE": str(tmp_path / "cache")}
+    limit = lambda: resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))  # noqa: E731
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, preexec_fn=limit)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "fer2013.csv" in done.stderr, done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["fer.zip"]
