@@ -114,7 +114,7 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
             for figure in record["figures"]
             if figure["main"]
         ],
-        trainings=_trainings(output / "runs"),
+        trainings=_trainings({Path(record["parameters"].get("RESULTS") or output / "runs") for record in records}),
     )
     write_atomically(page, lambda file: file.write(text.encode()))
     return page
@@ -138,10 +138,10 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
     return [(name, _unique(values, "; ")) for name, values in facts.items() if any(values)]
 
 
-def _trainings(runs: Path) -> str:
-    """An HTML table of the store's runs, from their config.json."""
+def _trainings(stores: set[Path]) -> str:
+    """An HTML table of the runs of these stores, from their config.json."""
     rows = []
-    for path in sorted(runs.glob("*/config.json")):
+    for path in sorted(path for store in stores for path in store.glob("*/config.json")):
         config = json.loads(path.read_text())
         experiment, environment = config["experiment"], config["environment"]
         rows.append(
@@ -154,7 +154,7 @@ def _trainings(runs: Path) -> str:
                 "Made on": hardware(environment),
             }
         )
-    return table_html(pd.DataFrame(rows), "What the store of this run holds") if rows else ""
+    return table_html(pd.DataFrame(rows), "What the store holds") if rows else ""
 
 
 def _style() -> Markup:

@@ -1,0 +1,109 @@
+"""Skill and confidence told apart: the loss that a network would have if it were as sure of itself as it may be.
+
+The report's headline is a lower test loss. Cross-entropy punishes a network that is sure and wrong, so a loss can fall
+because more images are recognised (skill) or because the network is less sure of itself (confidence). Dividing all logits
+by one number, the temperature, changes confidence alone: no image is recognised that was not before. The temperature is
+fitted on the validation images, never on the images that are reported.
+
+Source: Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special
+
+from ferhelpers import evaluation, report
+
+TEMPERATURES = (0.05, 100.0)
+BINS = 15
+
+
+def temperature(logits, labels) -> float:
+    """The number, 0.05 to 100, that the logits have to be divided by for the lowest cross-entropy; above 1: too sure.
+
+    Args:
+        logits: float (N, 7).
+        labels: int (N,), 0..6.
+
+    Raises:
+        InputError: as evaluation.losses.
+    """
+    found = optimize.minimize_scalar(
+        lambda logarithm: evaluation.cross_entropy(logits / np.exp(logarithm), labels),
+        bounds=tuple(np.log(TEMPERATURES)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def run_temperature(run) -> float:
+    """A run's `temperature`, from its validation images."""
+    return temperature(run.logits("validation"), run.labels("validation"))
+
+
+def calibration_error(logits, labels) -> float:
+    """Expected calibration error, 0..1: the mean gap between confidence and accuracy, in 15 equal bins of confidence."""
+    confidence = special.softmax(np.asarray(logits, dtype=np.float64), axis=1).max(axis=1)
+    gaps = evaluation.correct(logits, labels) - confidence
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(bins, gaps)).sum() / len(gaps))
+
+
+def brier(logits, labels) -> float:
+    """Brier score, 0..2: squared distance of the predicted probabilities from the truth, summed over the classes."""
+    probabilities = special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    return float(((probabilities - np.eye(evaluation.CLASS_COUNT)[labels]) ** 2).sum(axis=1).mean())
+
+
+def table(runs: dict) -> pd.DataFrame:
+    """Loss, loss at the network's own temperature, calibration error and Brier score, of the first run of each network.
+
+    Args:
+        runs: name -> its runs.
+
+    Returns:
+        DataFrame, one row a whole test set and network: test set, network, temperature, loss, loss at it, ECE, ECE at it,
+        Brier score.
+
+    Used in: 06, 07.
+    """
+    fitted = {report.network_name(runs, name): (run, run_temperature(run)) for name, (run, *_) in runs.items()}
+    rows = []
+    for test_set in report.TEST_SETS:
+        for network, (run, degree) in fitted.items():
+            logits, labels = run.logits(test_set), run.labels(test_set)
+            plain, cooled = (
+                (evaluation.cross_entropy(values, labels), calibration_error(values, labels))
+                for values in (logits, logits / degree)
+            )
+            rows.append((test_set, network, degree, plain[0], cooled[0], plain[1], cooled[1], brier(logits, labels)))
+    columns = ["test set", "network", "temperature", "loss", "loss at it", "ECE", "ECE at it", "Brier score"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def gaps(runs: dict, first: str, second: str) -> pd.DataFrame:
+    """How much of the gap in loss between two networks is skill, and how much confidence.
+
+    Skill is the gap that is left when each network is at its own temperature; the rest is confidence.
+
+    Args:
+        runs: name -> its runs, both networks among them; the first run of each is compared.
+
+    Returns:
+        DataFrame, one row a whole test set: test set, gap in loss (first minus second), skill, its 95 % interval (paired
+        bootstrap over images), confidence.
+
+    Used in: 06, 07.
+    """
+    pair = runs[first][0], runs[second][0]
+    degrees = [run_temperature(run) for run in pair]
+    rows = []
+    for test_set in report.TEST_SETS:
+        labels = pair[0].labels(test_set)
+        plain = [evaluation.cross_entropy(run.logits(test_set), labels) for run in pair]
+        cooled = [evaluation.losses(run.logits(test_set) / degree, labels) for run, degree in zip(pair, degrees)]
+        gap, skill = plain[0] - plain[1], evaluation.paired(*cooled)
+        rows.append((test_set, gap, skill.value, f"{skill.low:+.3f} to {skill.high:+.3f}", gap - skill.value))
+    return pd.DataFrame(rows, columns=["test set", "gap in loss", "skill", "95 % interval of skill", "confidence"])

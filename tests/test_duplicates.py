@@ -1,0 +1,59 @@
+"""Copies are found wherever they are, and a test accuracy is shown without those that were trained on."""
+
+import os
+
+import fake_runs
+import numpy as np
+import pytest
+
+from ferhelpers import data, duplicates
+from ferhelpers.data import Dataset, Split
+
+
+@pytest.fixture
+def copies():
+    """Pictures 0..9; the numbers are what is in each split, with labels."""
+    pictures = np.random.default_rng(0).integers(0, 256, (10, 48, 48)).astype("uint8")
+    pictures[9] = 7  # blank
+
+    def split(numbers, labels):
+        return Split(pictures[list(numbers)], np.array(labels, "uint8"))
+
+    return Dataset(split([0, 1, 1, 2, 9], [0, 1, 1, 2, 3]), split([1, 3, 3, 3], [1, 4, 4, 5]), split([2, 5], [6, 0]), {})
+
+
+def test_summary_counts_copies_contradictions_and_blanks(copies):
+    found = duplicates.summary(duplicates.find(copies))
+    assert found.loc["training"].to_dict() == {
+        "images": 5, "repeated in it": 1, "also in training": "–", "also in public": 2, "also in private": 1,
+        "with several labels": 1, "blank": 1,
+    }  # fmt: skip
+    assert found.loc["public"].to_dict() == {
+        "images": 4, "repeated in it": 2, "also in training": 1, "also in public": "–", "also in private": 0,
+        "with several labels": 3, "blank": 0,
+    }  # fmt: skip
+    assert found.loc["private", "also in training"] == 1 and found.loc["private", "with several labels"] == 1
+
+
+def test_accuracy_without_the_images_that_were_trained_on(copies):
+    class Run(fake_runs.FakeRun):
+        def labels(self, test_set):
+            return {"clean": copies.public, "private": copies.private}[test_set].labels
+
+        def logits(self, test_set):  # it knows what it has seen, and one of the others
+            hits = {"clean": [True, True, False, False], "private": [True, False]}[test_set]
+            return fake_runs.logits_for(self.labels(test_set), np.array(hits))
+
+    frame = duplicates.accuracy_without({"final": [Run()]}, copies)
+    clean, private = frame.to_dict("records")
+    assert clean["accuracy"] == 0.5 and clean["images that training lacks"] == 3
+    assert clean["accuracy on these"] == pytest.approx(1 / 3) and clean["difference"] == pytest.approx(-1 / 6)
+    assert private["accuracy on these"] == 0 and private["images that training lacks"] == 1
+
+
+@pytest.mark.skipif("FER2013" not in os.environ, reason="FER2013 names no data")
+def test_fer_2013_has_copies_across_its_splits():
+    found = duplicates.summary(duplicates.find(data.load(os.environ["FER2013"])))
+    assert list(found["images"]) == [28709, 3589, 3589]
+    assert found.loc["public", "also in training"] > 0 and found.loc["private", "also in training"] > 0
+    assert (found["with several labels"] > 0).all() and found.loc["training", "blank"] > 0
