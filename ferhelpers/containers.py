@@ -78,8 +78,8 @@ def signature(path):
 
 def show(text):
     """`text` as one short quoted piece of an error line, whatever characters it holds."""
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return repr(text if len(text) <= 120 else text[:60] + "..." + text[-50:])
+    shown = repr(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
+    return shown if len(shown) <= 120 else f"{shown[:60]}...{shown[-50:]}"
 
 
 def _folder(root):

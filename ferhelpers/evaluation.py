@@ -5,6 +5,7 @@ Logits are float (N, 7) before the softmax; labels are integers (N,), 0..6 in th
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -170,8 +171,9 @@ def compare(logits_a, logits_b, labels, seed: int = 0) -> dict[str, Difference]:
     }
 
 
+@functools.lru_cache
 def scores(run) -> pd.DataFrame:
-    """Every test set of a run, scored from its stored logits.
+    """Every test set of a run, scored from its stored logits; done once a run, so do not change what it returns.
 
     Args:
         run: anything with `logits(name)` -> (N, 7) and `labels(name)` -> (N,) for the names of `distortions.test_sets`.

@@ -153,7 +153,7 @@ def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, pr
     history = []
     if checkpoint.exists():
         history = _restore(checkpoint, model)
-        found = f"going on after epoch {len(history)}/{experiment.epochs}" if history else "the checkpoint is damaged; starting anew"
+        found = f"going on after epoch {len(history)}/{experiment.epochs}" if history else "the checkpoint is damaged or of other code; starting anew"
         progress(f"{name}: {found}")
     for epoch in range(len(history) + 1, experiment.epochs + 1):
         start = time.perf_counter()
@@ -233,14 +233,18 @@ def _save(path: Path, model: keras.Model, history: list[dict]) -> None:
 
 
 def _restore(path: Path, model: keras.Model) -> list[dict]:
-    """Set the model to its checkpoint and return the history; from a damaged one, an empty history."""
+    """Set the model to its checkpoint and return the history; from a damaged one or one of another network, an empty history."""
     content = read_sealed(path)
     if content is None:
         return []
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        for number, variable in enumerate(_state(model)):
-            variable.assign(file[f"{number:04d}"])
-        return json.loads(str(file["history"]))
+        arrays = dict(file)
+    history = json.loads(str(arrays.pop("history")))
+    if [array.shape for array in arrays.values()] != [tuple(variable.shape) for variable in _state(model)]:
+        return []
+    for variable, array in zip(_state(model), arrays.values(), strict=True):
+        variable.assign(array)
+    return history
 
 
 def _line(name: str, epochs: int, history: list[dict]) -> str:

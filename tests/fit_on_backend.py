@@ -1,4 +1,4 @@
-"""A process of its own for test_backends.py: eight fixed batches from given weights, on the backend that KERAS_BACKEND names."""
+"""A process of its own for test_backends.py, on the backend that KERAS_BACKEND names: fixed batches, and a stored run."""
 
 import sys
 
@@ -6,9 +6,13 @@ import numpy as np
 
 from ferhelpers import backend, data, training
 from ferhelpers.experiments import Experiment
+from ferhelpers.runs import Store
+
+SMALL = Experiment(blocks=2, width=0.1, epochs=1, batch_size=32, augmentation=True)
 
 
-def main(weights, output):
+def main(weights, output, store):
+    """Eight batches from given weights, without chance; then a whole training."""
     faces = data.load("builtin").subset(0.15)
     model = training.build(Experiment(blocks=2, width=0.1, dropout=0.0, precision="float32"))
     with np.load(weights, allow_pickle=False) as file:
@@ -17,6 +21,8 @@ def main(weights, output):
     before = training.predict(model, faces.public.images)
     losses = [train(np.arange(step, step + 32))["loss"] for step in range(0, 256, 32)]
     np.savez(output, before=before, losses=losses, after=training.predict(model, faces.public.images))
+    training.train(SMALL, faces, Store(store), "small")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

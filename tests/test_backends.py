@@ -1,6 +1,5 @@
-"""JAX gives the numbers that TensorFlow gives, and what one backend trained the other shows."""
+"""JAX gives the numbers that TensorFlow gives, and what JAX trained TensorFlow shows."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,50 +7,48 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fit_on_backend import SMALL
 
-from ferhelpers import data, training
+from ferhelpers import data, evaluation, report, training
 from ferhelpers.experiments import Experiment
-from ferhelpers.runs import Run
+from ferhelpers.runs import Store
 
 pytest.importorskip("jax", reason="JAX is not installed")
-ROOT = Path(__file__).parents[1]
 
 
-def run(backend, *command):
-    environment = {**os.environ, "KERAS_BACKEND": backend}
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
-
-
-def test_the_same_batches_give_the_same_network(tmp_path):
-    start = training.build(Experiment(blocks=2, width=0.1, seed=4)).get_weights()
-    np.savez(tmp_path / "start.npz", *start)
-    found = {}
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What fit_on_backend.py left on each backend: {backend: (its numbers, its store)}."""
+    folder = tmp_path_factory.mktemp("backends")
+    np.savez(folder / "start.npz", *training.build(Experiment(blocks=2, width=0.1, seed=4)).get_weights())
+    script = Path(__file__).with_name("fit_on_backend.py")
     for backend in ("tensorflow", "jax"):
-        run(backend, "tests/fit_on_backend.py", tmp_path / "start.npz", tmp_path / f"{backend}.npz")
-        found[backend] = np.load(tmp_path / f"{backend}.npz")
-    ours, other = found["tensorflow"], found["jax"]
+        command = [sys.executable, script, folder / "start.npz", folder / f"{backend}.npz", folder / backend]
+        done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return {name: (np.load(folder / f"{name}.npz"), Store(folder / name)) for name in ("tensorflow", "jax")}
+
+
+def test_the_same_batches_give_the_same_network(found):
+    ours, other = found["tensorflow"][0], found["jax"][0]
     np.testing.assert_allclose(other["before"], ours["before"], atol=1e-4)
     np.testing.assert_allclose(other["losses"], ours["losses"], rtol=1e-3)
     learned = np.abs(ours["after"] - ours["before"]).max()
     assert np.abs(other["after"] - ours["after"]).max() < 0.01 * learned  # Adam enlarges what rounding changes
 
 
-def test_a_run_made_on_jax_is_shown_on_tensorflow(tmp_path):
-    small = ["--data", "builtin", "--output", tmp_path, "--only", "06"]
-    for change in ("EPOCHS=1", "FRACTION=0.1", "WIDTH=0.05", "BATCH_SIZE=32"):
-        small += ["--set", change]
-    run("jax", "run_all.py", *small, "--train-only")
-    configs = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/config.json")]
-    assert [config["environment"]["backend"] for config in configs] == ["jax", "jax"]
+def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found):
+    faces = data.load("builtin").subset(0.15)
+    lines = []
+    run = training.train(SMALL, faces, found["jax"][1], progress=lines.append)
+    assert lines == [] and run.config["environment"]["backend"] == "jax"
+    np.testing.assert_allclose(training.predict(run.model(), faces.public.images), run.logits("clean"), atol=1e-3)
+    row = report.overview({"final": [run]}).set_index("network").loc["final"]
+    assert row["accuracy: this run"] == round(evaluation.accuracy(run.logits("clean"), faces.public.labels), 3)
+    assert run.heatmaps("conv2_3").max() == 1
 
-    shown = run("tensorflow", "run_all.py", *small)
-    assert "epoch" not in shown and (tmp_path / "index.html").is_file()
-    assert len(list(tmp_path.glob("runs/*/config.json"))) == 2
 
-    faces = data.load("builtin").subset(0.1)
-    for folder in (tmp_path / "runs").glob("cnn*"):
-        stored = Run(folder)
-        logits = training.predict(stored.model(), faces.public.images)
-        np.testing.assert_allclose(logits, stored.logits("clean"), atol=1e-4)
+def test_a_run_made_on_tensorflow_has_the_same_key_and_files(found):
+    fingerprint = data.load("builtin").subset(0.15).fingerprint
+    files = {name: sorted(path.name for path in store.find(SMALL, fingerprint).folder.iterdir()) for name, (_, store) in found.items()}
+    assert files["tensorflow"] == files["jax"]

@@ -52,6 +52,7 @@ def pixel(value):
 BAD_CSVS = {
     "empty": (b"", "line 1", "emotion,pixels,Usage"),
     "binary": (bytes(range(256)) * 50, "line 1", "emotion,pixels,Usage"),
+    "zeros": (bytes(150), "line 1", "emotion,pixels,Usage"),
     "UTF-16": (CSV.decode().encode("utf-16"), "line 1", "UTF-8"),
     "semicolons": (CSV.replace(b",", b";"), "line 1", "emotion;pixels;Usage"),
     "tabs": (CSV.replace(b",", b"\t"), "line 1"),

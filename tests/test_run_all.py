@@ -18,6 +18,7 @@ import pytest
 import run_all
 from ferhelpers import data
 from ferhelpers.experiments import Settings, layer_ablation
+from ferhelpers.files import hold
 from ferhelpers.progress import Progress
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -95,15 +96,43 @@ def test_a_dead_kernel_is_reported_with_its_cell(study, capfd):
     assert "os._exit(1)" in err and "The kernel died" in err and "Traceback" not in err
 
 
-def test_ctrl_c_says_how_to_go_on(study):
-    root = study("slow")
+def start(root, notebook, output):
+    """run_all.py in a process of its own, with a project of one fixture notebook and few faces."""
     script = (
         "import run_all, sys; from pathlib import Path; from ferhelpers import faces; faces.SIZES = (70, 70, 70);"
-        "run_all.ROOT = Path.cwd(); run_all.NOTEBOOKS = ('slow',);"
+        f"run_all.ROOT = Path.cwd(); run_all.NOTEBOOKS = ('{notebook}',);"
         "sys.exit(run_all.main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", script, "--output", "a b", "--data", "builtin"]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script, "--output", output, "--data", "builtin"]
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_second_run_waits_for_the_first(study):
+    root = study("fine")
+    with hold(root / "out" / ".lock", waiting=None):
+        process = start(root, "fine", "out")
+        while "Waiting for another run_all.py that writes to" not in process.stdout.readline():
+            assert process.poll() is None
+        assert not (root / "out" / "notebooks").exists()
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0 and "fine  done in" in out, err
+
+
+def test_two_trainers_at_once_train_nothing_twice(tmp_path):
+    command = [sys.executable, run_all.__file__, "--data", "builtin", "--output", tmp_path, "--only", "06", "--train-only"]
+    for change in ("EPOCHS=2", "FRACTION=0.05", "WIDTH=0.05", "BATCH_SIZE=32"):
+        command += ["--set", change]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    lines = [line.split("  ")[1] for out, _ in outputs for line in out.splitlines() if ": epoch " in line]
+    assert sorted(lines) == ["baseline: epoch 1/2", "baseline: epoch 2/2", "final: epoch 1/2", "final: epoch 2/2"]
+    assert len(list(tmp_path.glob("runs/*/manifest.json"))) == 2
+
+
+def test_ctrl_c_says_how_to_go_on(study):
+    root = study("slow")
+    process = start(root, "slow", "a b")
     while "epoch 1" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)

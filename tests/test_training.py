@@ -72,7 +72,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_numbers(faces, undisturb
     assert not (run.folder / "checkpoint").exists()
 
 
-@pytest.mark.parametrize("damage", ["torn", "one byte", "empty"])
+@pytest.mark.parametrize("damage", ["torn", "one byte", "empty", "of another network"])
 def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(faces, undisturbed, tmp_path, damage):
     experiment = dataclasses.replace(TINY, augmentation=True)
     store, lines = Store(tmp_path), []
@@ -84,11 +84,14 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(faces, undis
         training.train(experiment, faces, store, progress=cut_off)
     checkpoint = store.path(experiment, faces.fingerprint) / "checkpoint"
     content = bytearray(checkpoint.read_bytes())
-    content[len(content) // 2] ^= 1
-    checkpoint.write_bytes({"torn": content[:5000], "one byte": content, "empty": b""}[damage])
+    if damage == "of another network":
+        training._save(checkpoint, training.build(dataclasses.replace(experiment, blocks=2)), [{"epoch": 1}])
+    else:
+        content[len(content) // 2] ^= 1
+        checkpoint.write_bytes({"torn": content[:5000], "one byte": content, "empty": b""}[damage])
     (checkpoint.parent / ".checkpoint-killed").write_bytes(b"what a killed process left")
     run = training.train(experiment, faces, store, progress=lines.append)
-    assert lines[0] == f"{experiment.slug}: the checkpoint is damaged; starting anew" and len(lines) == 4
+    assert lines[0] == f"{experiment.slug}: the checkpoint is damaged or of other code; starting anew" and len(lines) == 4
     np.testing.assert_array_equal(run.logits("clean"), undisturbed.logits("clean"))
     assert not list(checkpoint.parent.glob(".*"))
 
