@@ -13,9 +13,10 @@ import tempfile
 from pathlib import Path
 
 import atheris
-import fake_fer
 
 with atheris.instrument_imports(include=["ferhelpers", "zipfile", "tarfile"]):
+    import fake_fer
+
     from ferhelpers import readers
     from ferhelpers.errors import InputError
 
