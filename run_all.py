@@ -12,6 +12,8 @@ Exit status: 0 if all that was asked for is there, 1 if a notebook failed, 2 if 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import shlex
 import sys
 import time
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferhelpers import data, parameters
+from ferhelpers.containers import show
 from ferhelpers.errors import InputError
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
@@ -106,14 +109,15 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     Raises:
         InputError: the first thing that is wrong.
     """
+    _check_backend()
     declared = {name: parameters.declared(_notebook(name)) for name in NOTEBOOKS}
     chosen = _choose(options.only)
     profile = parameters.read_profile(ROOT / "profiles" / f"{options.profile}.yml", declared)
     changes = _changes(options, {name: declared[name] for name in chosen})
-    output = Path(options.output or ROOT / "outputs" / options.profile).expanduser().resolve()
+    output = ROOT / "outputs" / options.profile if options.output is None else _path("--output", options.output)
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file; give a folder")
-    results = Path(options.results).expanduser().resolve() if options.results else ""
+    results = _path("--results", options.results) if options.results else ""
     if results and not results.is_dir():
         raise InputError(f"--results {results}: there is no such folder")
     shared = {"DATA": _source(options.data), "OUTPUT": str(output), "RESULTS": str(results)}
@@ -126,6 +130,14 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         _absolute_weights(values[name])
     dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
     return Plan(values, dataset, output, command, not options.no_html)
+
+
+def _check_backend() -> None:
+    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if name not in ("tensorflow", "jax"):
+        raise InputError(f"KERAS_BACKEND is {show(name)}; the series runs on tensorflow (the default) or jax")
+    if importlib.util.find_spec(name) is None:
+        raise InputError(f"{name}, which Keras is to run on (KERAS_BACKEND), is not installed")
 
 
 def _choose(only: str | None) -> list[str]:
@@ -160,13 +172,25 @@ def _changes(options, declared: dict) -> list[tuple[str, dict]]:
 def _source(text: str) -> str:
     """The data source for the notebooks, which run in another folder: `auto` decided here, a path made absolute."""
     source = data.find()[0] if text == "auto" else text
-    return source if source in ("builtin", "kaggle") else str(Path(source).expanduser().resolve())
+    return source if source in ("builtin", "kaggle") else str(_path("--data", source))
+
+
+def _path(option: str, text: str) -> Path:
+    """What an option names, absolute; whether anything is there is another question."""
+    try:
+        path = Path(str(text).encode().decode()).expanduser().resolve()
+        path.exists()  # asks the system, which has its say on names
+    except (OSError, RuntimeError, UnicodeError) as error:
+        raise InputError(f"{option} {show(text)} cannot be the path of a file ({show(error)}); give another") from error
+    if not str(text):
+        raise InputError(f"{option} is empty; give a path")
+    return path
 
 
 def _absolute_weights(values: dict) -> None:
     """A weights file is named from the user's folder; the notebooks run in another one."""
     if values.get("WEIGHTS", "none") not in ("none", "imagenet"):
-        path = Path(values["WEIGHTS"]).expanduser().resolve()
+        path = _path("WEIGHTS", values["WEIGHTS"])
         if not path.is_file():
             raise InputError(f"WEIGHTS names no file: {path}; give none, imagenet or the path of a weights file")
         values["WEIGHTS"] = str(path)
@@ -174,6 +198,7 @@ def _absolute_weights(values: dict) -> None:
 
 def train(plan: Plan) -> int:
     """Runs every training of the chosen notebooks, without Jupyter."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     from ferhelpers import training
     from ferhelpers.experiments import STUDY, Settings
     from ferhelpers.runs import Store

@@ -43,7 +43,7 @@ class RandomWarp(keras.layers.Layer):
 
     The defaults are the report's (section 5.2): up to 10 degrees, up to 0.1 of width and height, flips. Bilinear
     resampling halves the energy of fine detail, and a network trained on smoothed images fails on sharp test images
-    (docs of the study: sharpness in notebook 03). So images are first enlarged threefold with a Lanczos filter (two
+    (notebook 03 shows it). So images are first enlarged threefold with a Lanczos filter (two
     matrix products) and then sampled at the nearest point: flips and whole-pixel shifts are exact, and detail is kept
     to about nine tenths.
 

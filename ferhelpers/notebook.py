@@ -93,7 +93,10 @@ class Study:
             name = keras.backend.backend()
             found["versions"] |= {"keras": keras.__version__, name: importlib.import_module(name).__version__}
             precision = self.parameters["PRECISION"]
-            precision = backend.best_precision() if precision == "auto" else precision
+            if precision == "auto":
+                precision = backend.best_precision()
+                if "WEIGHTS" in self.parameters and (other := backend.best_precision(depthwise=True)) != precision:
+                    precision = f"{precision} (EfficientNet: {other})"
             found |= {"backend": name, "precision": precision, **backend.hardware()}
         return found
 
@@ -145,7 +148,7 @@ class Study:
         self._figures[name] = {"name": name, "alt": alt, "main": main}
         display({"image/png": png, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
-    def table(self, frame: pd.DataFrame, name: str, caption: str) -> None:
+    def table(self, frame: pd.DataFrame, name: str, caption: str, measured: bool = True) -> None:
         """Show a table, and keep it as OUTPUT/tables/NAME.csv; the index page shows it, too.
 
         Args:
@@ -153,11 +156,12 @@ class Study:
                 name is not shown.
             name: as in `figure`; a name that begins with "verdict" stands first on the index page.
             caption: what the table shows.
+            measured: False for a table that would be the same with any data.
         """
         from IPython.display import HTML, display
 
         _check_caption(name, caption)
-        if self.dataset.drawn:
+        if self.dataset.drawn and measured:
             caption = f"{caption} ({DRAWN})"
         text = table_html(frame, caption)
         csv = frame.to_csv(index=_has_index(frame)).encode()

@@ -14,12 +14,15 @@ from markupsafe import Markup
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
+from ferhelpers.errors import InputError
 from ferhelpers.files import write_atomically
 from ferhelpers.notebook import hardware, table_html
 from ferhelpers.parameters import read_cells
+from ferhelpers.runs import MANIFEST, Run
 
 TEMPLATES = Path(__file__).parent / "templates"
 INSTALLER = re.compile(r"# On Colab")  # the first code cell, of no use on a page
+NOTEBOOK_LINK = re.compile(r"\[([^\]]*)\]\((\w+)\.ipynb\)")
 REMOTE_IMAGE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)")
 
 
@@ -40,18 +43,22 @@ def notebook_page(executed: Path, page: Path, previous: str = "", following: str
 
     Used in: run_all.py.
     """
+    def link(match):
+        return f"[{match[1]}]({match[2]}.html)" if match[2] in (previous, following) else match[1]
+
     notebook = nbformat.read(executed, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if not INSTALLER.match(cell.source)]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # a badge from the network would be a hole in the page offline
             cell.source = REMOTE_IMAGE.sub(r"\1", cell.source)
+            cell.source = NOTEBOOK_LINK.sub(link, cell.source)
         if cell.cell_type == "code":  # standard error is the chatter of libraries; the executed notebook has it
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for output in cell.get("outputs", []):
             if "text/html" in output.get("data", {}):
                 output.data["text/html"] = f'<div class="scroll">{output.data["text/html"]}</div>'
-    record = executed.with_suffix(".json")
-    data = json.loads(record.read_text())["data"] if record.is_file() else {"drawn": False}
+    record = _record(executed.with_suffix(".json"))
+    data = record["data"] if record else {"drawn": False}
     context = {
         "title": title_and_question(executed)[0],
         "style": _style(),
@@ -82,7 +89,7 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
     entries, records = [], []
     for notebook in notebooks:
         path = output / "notebooks" / f"{notebook.stem}.json"
-        record = json.loads(path.read_text()) if path.is_file() else None
+        record = _record(path)
         page = output / f"{notebook.stem}.html"
         title, question = title_and_question(notebook)
         tables = [table for table in record["tables"] if not _is_verdict(table)] if record else []
@@ -120,6 +127,16 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
     return page
 
 
+def _record(path: Path) -> dict | None:
+    """What `Study.end` left of a notebook, None if it has not come to its end."""
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged; delete it and run this notebook again (--only {path.stem[:2]})") from error
+
+
 def _facts(records: list[dict]) -> list[tuple[str, str]]:
     """What the whole page shares; where notebooks differ, every value is listed."""
     training = [record["environment"] for record in records if "backend" in record["environment"]]
@@ -141,8 +158,8 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
 def _trainings(stores: set[Path]) -> str:
     """An HTML table of the runs of these stores, from their config.json."""
     rows = []
-    for path in sorted(path for store in stores for path in store.glob("*/config.json")):
-        config = json.loads(path.read_text())
+    for path in sorted(path for store in stores for path in store.glob(f"*/{MANIFEST}")):
+        config = Run(path.parent).config
         experiment, environment = config["experiment"], config["environment"]
         rows.append(
             {

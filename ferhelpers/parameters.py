@@ -25,7 +25,7 @@ SHARED = {
     "RESULTS": (str, lambda v: True, "the path of a folder, or empty"),
     "FRACTION": (float, lambda v: 0 < v <= 1, "more than 0 and at most 1"),
     "SUBSET": (bool, lambda v: True, "true or false"),
-    "SEED": (int, lambda v: 0 <= v < 2**31, "0 to 2147483647"),
+    "SEED": (int, lambda v: 0 <= v < 2**31 - 100, "0 to 2147483547"),  # the seeds that follow it have room, too
     "SEEDS": (int, lambda v: 1 <= v <= 100, "1 to 100"),
     "EPOCHS": (int, lambda v: 1 <= v <= 10_000, "1 to 10000"),
     "WIDTH": (float, lambda v: 0 < v <= 4, "more than 0 and at most 4"),

@@ -85,7 +85,7 @@ def image_sheet(images: np.ndarray, titles, columns: int = 7) -> Figure:
         images: uint8 (N, H, W) or (N, H, W, 3), 0..255.
         titles: N short texts.
         columns: images in a row.
-    Used in: 01, 02, 03
+    Used in: 01
     """
     rows = math.ceil(len(images) / columns)
     tile, above = images.shape[1], images.shape[1] // 3
@@ -111,7 +111,7 @@ def image_rows(rows: dict[str, np.ndarray], titles) -> Figure:
     Args:
         rows: label -> uint8 (n, H, W) or (n, H, W, 3), 0..255; every row has the same n, H and W.
         titles: n short texts, above the columns.
-    Used in: 02, 03, 04, 05, 06
+    Used in: 01, 02, 03, 04, 05
     """
     tile = next(iter(rows.values())).shape[1]
     step = tile + 4
@@ -219,7 +219,7 @@ def model_bars(frame: pd.DataFrame, quantity: str) -> Figure:
     Args:
         frame: as in `level_curves`; the levels are networks.
         quantity: "accuracy" (0..1) or "loss" (nats).
-    Used in: 07
+    Used in: 06, 07
     """
     return _bars(frame, "test_set", "level", quantity)
 
@@ -230,7 +230,7 @@ def recall_bars(frame: pd.DataFrame) -> Figure:
 
     Args:
         frame: one row for each class and network, in order: class, network, measured (0..1), low, high (95 % interval).
-    Used in: 03, 06, 07
+    Used in: 06
     """
     return _bars(frame, "class", "network", "recall")
 

@@ -113,15 +113,15 @@ def _beside(metric, value, scores, test_set) -> dict:
     """The cells of one published number; `scores` from `_measured`, or None where nothing was run."""
     digits, columns = DIGITS[metric], ("this run", "whole set", "difference", "95 % interval", "inside")
     if scores is None:
-        return {f"{metric}: report": value, **{f"{metric}: {column}": NOT_RUN for column in columns}}
+        return {f"{metric}: report": f"{value:.{digits}f}", **{f"{metric}: {column}": NOT_RUN for column in columns}}
     whole, like = scores.loc[(test_set, "whole")], _in_report_layout(scores, test_set)
     low, high = like[["low", "high"] if metric == "accuracy" else ["loss_low", "loss_high"]]
     cells = (
-        round(like[metric], digits), round(whole[metric], digits), round(like[metric] - value, digits),
+        f"{like[metric]:.{digits}f}", f"{whole[metric]:.{digits}f}", f"{like[metric] - value:+.{digits}f}",
         _span(low, high, digits), "yes" if low <= value <= high else "no",
     )
     return {
-        f"{metric}: report": value,
+        f"{metric}: report": f"{value:.{digits}f}",
         **{f"{metric}: {column}": cell for column, cell in zip(columns, cells)},
         f"{metric}: over seeds": _span(like[f"{metric}_least"], like[f"{metric}_most"], digits),
     }
@@ -179,7 +179,9 @@ def overview(runs: dict) -> pd.DataFrame:
     rows = []
     for experiment in NETWORKS:
         found = runs_of(runs, experiment)
-        report = clean.loc[experiment] if experiment in clean.index else dict.fromkeys(DIGITS, NOT_PUBLISHED)
+        report = dict.fromkeys(DIGITS, NOT_PUBLISHED)
+        if experiment in clean.index:
+            report = {metric: f"{clean.loc[experiment, metric]:.{digits}f}" for metric, digits in DIGITS.items()}
         row = {
             "network": network_name(runs, experiment), "seeds": len(found),
             "accuracy: report": report["accuracy"], "accuracy: this run": NOT_RUN, "accuracy: 95 % interval": NOT_RUN,
@@ -187,14 +189,14 @@ def overview(runs: dict) -> pd.DataFrame:
             "PrivateTest accuracy": NOT_RUN, "distorted accuracy": NOT_RUN, "distorted loss": NOT_RUN,
         }
         if found:
-            scores = _measured(found).xs("whole", level="layout").round(DIGITS)
+            scores = _measured(found).xs("whole", level="layout")
             row |= {
-                "accuracy: this run": scores.accuracy["clean"],
+                "accuracy: this run": f"{scores.accuracy['clean']:.3f}",
                 "accuracy: 95 % interval": _span(scores.low["clean"], scores.high["clean"], 3),
-                "loss: this run": scores.loss["clean"],
-                "PrivateTest accuracy": scores.accuracy["private"],
-                "distorted accuracy": scores.accuracy["distorted_overall"],
-                "distorted loss": scores.loss["distorted_overall"],
+                "loss: this run": f"{scores.loss['clean']:.2f}",
+                "PrivateTest accuracy": f"{scores.accuracy['private']:.3f}",
+                "distorted accuracy": f"{scores.accuracy['distorted_overall']:.3f}",
+                "distorted loss": f"{scores.loss['distorted_overall']:.2f}",
             }
         rows.append(row)
     return pd.DataFrame(rows)

@@ -62,7 +62,7 @@ class Run:
         self.folder = folder
         try:
             self._manifest = dict(json.loads((folder / MANIFEST).read_bytes()))
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{folder / MANIFEST} is damaged; delete the folder {folder} to train this run anew") from error
         self.config = json.loads(self._read("config.json"))
         self.key = self.config["key"]

@@ -18,6 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from ferhelpers import backend, distortions, evaluation, gradcam, models
 from ferhelpers.data import CLASSES, Dataset, Split
+from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import read_sealed, write_atomically, write_json, write_sealed, writing
 from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Store
@@ -37,14 +38,24 @@ def train_all(
         progress: called with one line of text an epoch.
 
     Returns:
-        name -> its runs, one a seed. Where the store shows stored results, a run that is not among them is left out.
+        name -> its runs, one a seed.
+
+    Raises:
+        InputError: the store shows stored results, and a run is not among them.
 
     Used in: 03, 04, 05, 06, 07.
     """
-    runs = {}
+    runs, missing = {}, []
     for name, experiment in with_seeds(experiments, seeds):
         if run := train(experiment, dataset, store, name, progress):
             runs.setdefault(name, []).append(run)
+        else:
+            missing.append(f"{name} ({experiment.slug})")
+    if missing:
+        raise InputError(
+            f"RESULTS {store.results} lacks runs of these settings on this data: {', '.join(missing)}; give a folder that "
+            "holds them (such as outputs/demo/runs) and the settings that they were made with, or none, to train them"
+        )
     return runs
 
 

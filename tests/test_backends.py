@@ -44,7 +44,7 @@ def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found):
     assert lines == [] and run.config["environment"]["backend"] == "jax"
     np.testing.assert_allclose(training.predict(run.model(), faces.public.images), run.logits("clean"), atol=1e-3)
     row = report.overview({"final": [run]}).set_index("network").loc["final"]
-    assert row["accuracy: this run"] == round(evaluation.accuracy(run.logits("clean"), faces.public.labels), 3)
+    assert row["accuracy: this run"] == f"{evaluation.accuracy(run.logits('clean'), faces.public.labels):.3f}"
     assert run.heatmaps("conv2_3").max() == 1
 
 

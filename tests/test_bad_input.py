@@ -148,6 +148,11 @@ def truncated(write, name, cut):
     return build
 
 
+def loop(folder):
+    (folder / "loop").symlink_to(folder / "loop")
+    return folder / "loop"
+
+
 CONTAINERS = {"zip": (fake_fer.write_zip, "fer.zip"), "tar": (fake_fer.write_tar, "fer.tar.xz"), "folder": (fake_fer.write_folder, "fer ä")}
 ARCHIVES = {"fer.zip": fake_fer.write_zip, **dict.fromkeys(fake_fer.TAR_MODES, fake_fer.write_tar)}
 SOURCES = {f"CSV: {name}": (lone(content), *parts) for name, (content, *parts) in BAD_CSVS.items()}
@@ -165,8 +170,9 @@ SOURCES |= {
     "nothing there": (lambda folder: folder / "nowhere.csv", "nowhere.csv", "nothing"),
     "an empty folder": (lambda folder: folder, "holds no FER-2013"),
     "another ending": (lambda folder: inside(fake_fer.write_zip, "fer.rar", FILES)(folder), "fer.rar", ".zip"),
-    "a name that is not UTF-8": (lambda folder: folder / os.fsdecode(b"\xff.csv"), "nothing"),
-    "a name too long": (lambda folder: folder / ("x" * 300), "name too long"),
+    "a name that is not UTF-8": (lambda folder: folder / os.fsdecode(b"\xff.csv"), "cannot be the path of a file"),
+    "a name too long": (lambda folder: folder / ("x" * 300), "File name too long"),
+    "a loop of links": (loop, "cannot be the path of a file"),
     "an image twice": (inside(fake_fer.write_zip, "fer.zip", FILES | {"copy/" + FIRST: FILES[FIRST]}), "copy/" + FIRST, "twice"),
     "a method of compression": (lambda folder: fake_fer.write_zip(folder / "fer.zip", FILES, zipfile.ZIP_LZMA), "method 14"),
 }
@@ -205,7 +211,12 @@ ARGUMENTS = [
     (["--results", "nowhere"], "nowhere: there is no such folder"),
     (["--results", __file__], "there is no such folder"),
     (["--output", __file__], "is a file; give a folder"),
-    (["--data", ""], "the data source is ''"),
+    *(([option, "~nosuchuser/x"], "cannot be the path of a file") for option in ("--data", "--output", "--results")),
+    *(([option, "x" * 300], "File name too long") for option in ("--data", "--output", "--results")),
+    (["--output", "x\udcff"], "cannot be the path of a file"),
+    (["--output", ""], "--output is empty"),
+    (["--data", ""], "--data is empty"),
+    (["--set", "SEED=2147483647", "--seeds", "2"], "SEED cannot be"),
     (["--data"], "expected one argument"),
 ]
 for notebook in run_all.NOTEBOOKS:
@@ -220,7 +231,7 @@ def refused(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
 
     def check(arguments, *parts):
-        before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
+        before = {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in tmp_path.rglob("*")}
         output = [] if "--output" in arguments else ["--output", str(tmp_path / "out")]
         assert run_all.main([*arguments, *output]) == 2
         out, err = capfd.readouterr()
@@ -228,7 +239,7 @@ def refused(tmp_path, monkeypatch, capfd):
         assert err[:-1].isprintable() and len(err) < 700, err
         for part in parts:
             assert str(part) in err, err
-        assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")} == before
+        assert {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in tmp_path.rglob("*")} == before
 
     return check
 
@@ -244,6 +255,12 @@ def test_bad_sources(tmp_path, refused, name):
 @pytest.mark.parametrize("arguments, part", ARGUMENTS)
 def test_bad_arguments(refused, arguments, part):
     refused(["--data", "builtin", *arguments] if "--data" not in arguments else arguments, part)
+
+
+@pytest.mark.parametrize("backend", ["torch", "nope"])
+def test_bad_backends(refused, monkeypatch, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    refused([], f"KERAS_BACKEND is '{backend}'")
 
 
 def test_there_are_hundreds_of_them():

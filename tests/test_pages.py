@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ferhelpers import notebook, pages
+from ferhelpers.runs import Store
 
 ALT = 'Seven faces, one of each class, "as they are" <drawn>'
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -37,6 +38,7 @@ def site(tmp_path_factory):
         cells = [
             new_markdown_cell(f"# {title}"),
             new_markdown_cell("**What is\nthere?**\n\nMore: [![Open in Colab](https://example.org/b.svg)](https://x.org)"),
+            new_markdown_cell("To [the next](02_distortions.ipynb) and [a later one](03_baseline.ipynb)"),
             new_code_cell("# On Colab only: install the project"),
             new_code_cell(
                 "import numpy as np\n%pip list",
@@ -64,8 +66,11 @@ def site(tmp_path_factory):
     other = {**record, "notebook": "02_distortions", "figures": [], "tables": [verdict], "parameters": {"SEED": 1}}
     for content in (record, other):
         (root / "out/notebooks" / f"{content['notebook']}.json").write_text(json.dumps(content))
-    config = {"experiment": {"epochs": 55, "seed": 0}, "environment": environment, "parameters": 261_000}
+    config = {"experiment": {"epochs": 55, "seed": 0}, "environment": environment, "parameters": 261_000, "key": "1f", "chosen": []}
     (root / "out/runs/cnn2-1f/config.json").write_text(json.dumps(config))
+    Store.seal(root / "out/runs/cnn2-1f")
+    (root / "out/runs/unfinished").mkdir()
+    (root / "out/runs/unfinished/config.json").write_text("half a fi")
     pages.notebook_page(root / "out/notebooks/01_data.ipynb", root / "out/01_data.html", "", "02_distortions")
     pages.index_page(root / "out", [root / "source" / f"{name}.ipynb" for name in titles], "python run_all.py --output '<x>'")
     return root / "out"
@@ -91,8 +96,10 @@ def test_every_image_has_its_words(site, name):
 
 
 def test_pages_lead_to_one_another(site):
-    links = [link["href"] for link in parsed(site / "01_data.html").nav.find_all("a")]
-    assert links == ["index.html", "02_distortions.html"]
+    page = parsed(site / "01_data.html")
+    assert [link["href"] for link in page.nav.find_all("a")] == ["index.html", "02_distortions.html"]
+    assert page.find("a", string="the next")["href"] == "02_distortions.html"
+    assert "a later one" in page.text and page.find("a", string="a later one") is None  # it has no page
     page = parsed(site / "index.html")
     entries = page.select("ol.notebooks li")
     assert [entry.b.text for entry in entries] == ["The data & its faces", "Five distortions", "Never ran"]

@@ -92,7 +92,7 @@ def test_profiles_may_write_numbers_as_yaml_misreads_them():
     "name, right, wrong",
     [
         ("FRACTION", [0.001, 1.0], [0.0, -0.1, 1.01, math.nan, math.inf]),
-        ("SEED", [0, 2**31 - 1], [-1, 2**31]),
+        ("SEED", [0, 2**31 - 101], [-1, 2**31 - 100]),
         ("SEEDS", [1, 100], [0, 101]),
         ("EPOCHS", [1, 100], [0, -1, 10_001]),
         ("WIDTH", [0.05, 4.0], [0.0, -1.0, 4.5, math.nan]),

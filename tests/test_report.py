@@ -81,18 +81,18 @@ def test_what_was_not_run_says_so():
     measured = [column for column in frame if not column.endswith("report")]
     assert (frame.loc[["baseline", "EfficientNetB0"], measured] == "not run").all(axis=None)
     assert not (frame.loc["final", measured] == "not run").any()
-    assert frame["accuracy: report"].tolist() == [0.671, 0.596, 0.59]
+    assert frame["accuracy: report"].tolist() == ["0.671", "0.596", "0.590"]
 
 
 def test_a_clean_table_by_hand():
     runs = {"blocks_1": [FakeRun(0.52, n=1000)], "blocks_2": [FakeRun(0.622, n=1000)]}
     frame = report.side_by_side("3", runs).set_index("level")
-    assert frame.loc["1", "accuracy: this run"] == frame.loc["1", "accuracy: whole set"] == 0.52
-    assert frame.loc["1", "accuracy: difference"] == 0.011
+    assert frame.loc["1", "accuracy: this run"] == frame.loc["1", "accuracy: whole set"] == "0.520"
+    assert frame.loc["1", "accuracy: difference"] == "+0.011"
     assert frame.loc["1", "accuracy: 95 % interval"] == "0.489 to 0.551"
     assert frame["accuracy: inside"].tolist() == ["yes", "yes", "not run", "not run", "not run"]
     # logit 2 for the predicted class: a right answer costs log(e^2 + 6) - 2, a wrong one 2 more
-    assert frame.loc["1", "loss: this run"] == pytest.approx(np.log(np.exp(2) + 6) - 2 * 0.52, abs=0.005)
+    assert float(frame.loc["1", "loss: this run"]) == pytest.approx(np.log(np.exp(2) + 6) - 2 * 0.52, abs=0.005)
 
 
 def test_inside_turns_with_the_measured_number():
@@ -109,21 +109,21 @@ def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
     row = report.side_by_side("7", {"blocks_3": [run]}).set_index("level").loc["3"]
     part = distortions.sections(1000)[distortions.NAMES.index("speckle")]
     section = evaluation.accuracy(run.logits("sections")[part], run.labels("sections")[part])
-    assert row["accuracy: this run"] == round(section, 3) and row["accuracy: whole set"] == 0.9
-    assert row["accuracy: difference"] == round(section - 0.177, 3)
+    assert row["accuracy: this run"] == f"{section:.3f}" and row["accuracy: whole set"] == "0.900"
+    assert row["accuracy: difference"] == f"{section - 0.177:+.3f}"
 
 
 def test_overall_is_the_set_of_sections():
     run = FakeRun(n=1000, per_set={"sections": (0.34, 2)})
     frame = report.side_by_side("2", {"baseline": [run]}).set_index("level")
-    assert frame.loc["distorted_overall", "accuracy: this run"] == 0.34
+    assert frame.loc["distorted_overall", "accuracy: this run"] == "0.340"
     assert frame.loc["distorted_overall", "accuracy: inside"] == "yes"
 
 
 def test_seeds_give_mean_and_range():
     runs = {"final": [FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)]}
     frame = report.side_by_side("15", runs).set_index("level")
-    assert frame.loc["final", "accuracy: this run"] == 0.59
+    assert frame.loc["final", "accuracy: this run"] == "0.590"
     assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
     assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
     assert not any(column.endswith("over seeds") for column in report.side_by_side("15", {"final": runs["final"][:1]}))
@@ -131,8 +131,8 @@ def test_seeds_give_mean_and_range():
 
 def test_four_blocks_and_dropout_30_are_one_training():
     run = [FakeRun(0.55)]
-    assert report.side_by_side("9", {"blocks_4": run}).loc[0, "accuracy: this run"] == 0.55
-    assert report.side_by_side("3", {"dropout_0.3": run}).loc[3, "accuracy: this run"] == 0.55
+    assert report.side_by_side("9", {"blocks_4": run}).loc[0, "accuracy: this run"] == "0.550"
+    assert report.side_by_side("3", {"dropout_0.3": run}).loc[3, "accuracy: this run"] == "0.550"
 
 
 @pytest.mark.parametrize("weights, said", [
@@ -151,10 +151,10 @@ def test_overview_has_every_network_and_no_empty_cell():
     frame = report.overview(runs)
     assert not frame.isna().any(axis=None)
     frame = frame.set_index("network")
-    assert frame.loc["final", ["accuracy: report", "accuracy: this run"]].tolist() == [0.596, 0.6]
-    assert frame.loc["final", ["PrivateTest accuracy", "distorted accuracy"]].tolist() == [0.58, 0.3]
+    assert frame.loc["final", ["accuracy: report", "accuracy: this run"]].tolist() == ["0.596", "0.600"]
+    assert frame.loc["final", ["PrivateTest accuracy", "distorted accuracy"]].tolist() == ["0.580", "0.300"]
     plain = frame.loc["5 blocks, no normalisation"]
-    assert plain[["accuracy: report", "accuracy: this run"]].tolist() == ["not published", 0.5]
+    assert plain[["accuracy: report", "accuracy: this run"]].tolist() == ["not published", "0.500"]
     assert frame.loc["baseline", ["seeds", "accuracy: this run"]].tolist() == [0, "not run"]
 
 
