@@ -108,5 +108,5 @@ def overall_check() -> pd.DataFrame:
         for metric, digits in DIGITS.items():
             mean = np.average(lines.loc[list(distortions.NAMES), metric], weights=sizes)
             network = NETWORKS[lines["experiment"].iloc[0]]
-            rows.append((network, metric, lines.loc["distorted_overall", metric], round(mean, digits)))
+            rows.append((network, metric, *(f"{value:.{digits}f}" for value in (lines.loc["distorted_overall", metric], mean))))
     return pd.DataFrame(rows, columns=["network", "metric", "report", "mean of the five sections"])

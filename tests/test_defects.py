@@ -57,5 +57,5 @@ def test_row_sums_are_those_of_no_official_split():
 
 def test_published_overall_is_not_the_mean_of_its_sections():
     frame = defects.overall_check()
-    assert frame["report"].tolist() == [0.355, 4.86, 0.337, 5.17]
-    assert frame["mean of the five sections"].tolist() == [0.309, 5.18, 0.294, 5.47]
+    assert frame["report"].tolist() == ["0.355", "4.86", "0.337", "5.17"]
+    assert frame["mean of the five sections"].tolist() == ["0.309", "5.18", "0.294", "5.47"]
