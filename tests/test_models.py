@@ -112,6 +112,7 @@ def test_imagenet_without_network_says_how_to_go_on(monkeypatch):
         models.build_efficientnet("imagenet")
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("content", [b"", b"not weights", "cnn"])
 def test_wrong_weights_file_is_named(tmp_path, content):
     path = tmp_path / "wrong.weights.h5"
