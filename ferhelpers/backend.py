@@ -51,7 +51,7 @@ def epoch_function(model, images, labels, batch_size: int):
         function: order, integers (M,) that index the images -> {"loss", "accuracy", ...}, means over the epoch. It runs
         Keras' own `train_step` and updates the model's variables.
     """
-    model.compute_metrics(None, labels[:1], np.zeros((1, *model.output.shape[1:]), "float32"))  # Keras builds them on first use
+    model.compute_metrics(None, labels[:1], np.zeros((1, *model.outputs[0].shape[1:]), "float32"))  # Keras builds them on first use
     make = {"tensorflow": _tensorflow_epoch, "jax": _jax_epoch}[keras.backend.backend()]
     train = make(model, images, labels, batch_size)
 

@@ -100,7 +100,7 @@ def accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:
     Source: Wilson 1927, by statsmodels. Used in: 03 to 07.
     """
     low, high = proportion_confint(accuracy * n, n, alpha=1 - CONFIDENCE, method="wilson")
-    return min(float(low), accuracy), max(float(high), accuracy)  # at 0 and 1 rounding can leave it outside
+    return max(0.0, min(float(low), accuracy)), min(1.0, max(float(high), accuracy))  # rounding can leave it outside
 
 
 def loss_interval(losses) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def heatmaps(model: keras.Model, images: np.ndarray, layers=None, classes=None) 
     _check_model(model, names, images)
     names = conv_layers(model) if names is None else list(names)
     if classes is not None:
-        classes = _checked_classes(classes, len(images), model.output.shape[-1])
+        classes = _checked_classes(classes, len(images), model.outputs[0].shape[-1])
     taps, network = _tapped(model, names)
 
     parts = {name: [] for name in names}
@@ -128,10 +128,10 @@ def _tapped(model, names):
         outputs = layer(*args, **kwargs)
         return taps[layer.name](outputs) if layer.name in taps else outputs
 
-    uncompiled = keras.Model(model.input, model.output)
+    uncompiled = keras.Model(model.inputs[0], model.outputs[0])
     clone = keras.models.clone_model(uncompiled, clone_function=lambda layer: layer, call_function=call)
     taps = list(taps.values())
-    return taps, keras.Model(clone.input, [[tap.output for tap in taps], clone.output])
+    return taps, keras.Model(clone.inputs[0], [[tap.output for tap in taps], clone.outputs[0]])
 
 
 def _differentiate(network, taps, images, classes):
@@ -167,9 +167,9 @@ def _check_model(model, names, images):
         if name not in known:
             raise InputError(f"Grad-CAM: model {model.name!r} has no layer {name!r} with a 2-D output; "
                              f"it has {', '.join(known)}")
-    if images.ndim != 3 or len(images) == 0 or (*images.shape[1:], 1) != model.input.shape[1:]:
+    if images.ndim != 3 or len(images) == 0 or (*images.shape[1:], 1) != model.inputs[0].shape[1:]:
         raise InputError(f"Grad-CAM: images of shape {images.shape} do not fit model {model.name!r}; "
-                         f"its input wants {('N', *model.input.shape[1:3])}, at least one image")
+                         f"its input wants {('N', *model.inputs[0].shape[1:3])}, at least one image")
 
 
 def _checked_classes(classes, number, outputs):

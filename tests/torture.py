@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     finish(start(undisturbed, rest))
     moments = random.Random(options.seed)
-    kills = 0
+    kills, differences = 0, []
     while kills < options.kills:
         process = start(killed, rest + moments.choice([[], ["--train-only"]]))
         epochs, seconds = moments.randint(0, 3), moments.uniform(0, 10)
@@ -50,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
             epochs -= ": epoch " in line
         try:
             finish(process, seconds)
-            shutil.rmtree(killed)  # nothing was left to kill: from the beginning
+            finish(start(killed, rest))  # it came to its end: once more with notebooks, then from the beginning
+            differences += compare(undisturbed, killed)
+            shutil.rmtree(killed)
         except subprocess.TimeoutExpired:
             kill(process.pid, signal.SIGKILL)
             process.communicate()
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
             at = ", ".join(path.parent.name for path in sorted(killed.glob("runs/*/checkpoint")))
             print(f"{kills}: killed {victims}; in training: {at or 'nothing'}", flush=True)
     finish(start(killed, rest))
-    differences = compare(undisturbed, killed)
+    differences += compare(undisturbed, killed)
     print("\n".join(differences) or "The killed run left what the undisturbed one left.")
     return 1 if differences else 0
 
