@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import papermill
@@ -30,7 +32,21 @@ class QuietKernel(AsyncKernelManager):
 
     async def start_kernel(self, **options):
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, _stop)
         await super().start_kernel(**options, stderr=subprocess.DEVNULL)
+
+
+def _stop(number, frame):
+    """Ctrl-C; where a library swallows the exception, the process ends ten seconds later all the same."""
+    last = threading.Timer(10, _end)
+    last.daemon = True
+    last.start()
+    raise KeyboardInterrupt
+
+
+def _end():
+    print("\nStopped. What is finished is kept; to go on, give the same command again.", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> None:
