@@ -172,18 +172,19 @@ def _changes(options, declared: dict) -> list[tuple[str, dict]]:
 def _source(text: str) -> str:
     """The data source for the notebooks, which run in another folder: `auto` decided here, a path made absolute."""
     source = data.find()[0] if text == "auto" else text
-    return source if source in ("builtin", "kaggle") else str(_path("--data", source))
+    return source if source in ("builtin", "kaggle") else str(_path("--data", str(source)))
 
 
 def _path(option: str, text: str) -> Path:
     """What an option names, absolute; whether anything is there is another question."""
+    if not text:
+        raise InputError(f"{option} is empty; give a path")
     try:
-        path = Path(str(text).encode().decode()).expanduser().resolve()
+        text.encode()  # a notebook's parameters are UTF-8
+        path = Path(text).expanduser().resolve()
         path.exists()  # asks the system, which has its say on names
     except (OSError, RuntimeError, UnicodeError) as error:
         raise InputError(f"{option} {show(text)} cannot be the path of a file ({show(error)}); give another") from error
-    if not str(text):
-        raise InputError(f"{option} is empty; give a path")
     return path
 
 

@@ -67,7 +67,7 @@ def table(runs: dict) -> pd.DataFrame:
         DataFrame, one row a whole test set and network: test set, network, temperature, loss, loss at it, ECE, ECE at it,
         Brier score.
 
-    Used in: 06, 07.
+    Used in: 06.
     """
     fitted = {report.network_name(runs, name): (run, run_temperature(run)) for name, (run, *_) in runs.items()}
     rows = []
