@@ -9,7 +9,7 @@ run: env
 	$(VENV)/bin/python run_all.py --profile demo --data builtin
 
 test: env
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: env
 	$(VENV)/bin/python benchmarks/bench.py

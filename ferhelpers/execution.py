@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -37,16 +36,11 @@ class QuietKernel(AsyncKernelManager):
 
 
 def _stop(number, frame):
-    """Ctrl-C; where a library swallows the exception, the process ends ten seconds later all the same."""
-    last = threading.Timer(10, _end)
-    last.daemon = True
-    last.start()
+    """Ctrl-C, and once more every ten seconds until it has ended the run: libraries can swallow the exception."""
+    again = threading.Timer(10, os.kill, [os.getpid(), number])
+    again.daemon = True
+    again.start()
     raise KeyboardInterrupt
-
-
-def _end():
-    print("\nStopped. What is finished is kept; to go on, give the same command again.", file=sys.stderr, flush=True)
-    os._exit(130)
 
 
 def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> None:

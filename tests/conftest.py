@@ -13,3 +13,8 @@ def faces():
     from ferhelpers import data
 
     return data.load("builtin").subset(0.05)
+
+
+def pytest_collection_modifyitems(items):
+    """The whole series first: it takes longest, and beside it another process runs the other tests."""
+    items.sort(key=lambda item: item.path.stem != "test_study")
