@@ -97,7 +97,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, in every notebook that has it; may be repeated"
     )
     parser.add_argument("--seeds", metavar="N", help="train each network with N seeds")
-    parser.add_argument("--results", default="", metavar="DIR", help="show the runs stored there; train nothing")
+    parser.add_argument("--results", default="", metavar="DIR", help="show the runs of that output folder; train nothing")
     parser.add_argument("--train-only", action="store_true", help="run the trainings without Jupyter")
     parser.add_argument("--no-html", action="store_true", help="leave the notebooks as .ipynb")
     return parser.parse_args(arguments)
@@ -118,8 +118,10 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file; give a folder")
     results = _path("--results", options.results) if options.results else ""
-    if results and not results.is_dir():
-        raise InputError(f"--results {results}: there is no such folder")
+    if results and not (results / "runs").is_dir():
+        raise InputError(f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo")
+    if results and options.train_only:
+        raise InputError("--results trains nothing, and --train-only shows nothing; give one of the two")
     shared = {"DATA": _source(options.data), "OUTPUT": str(output), "RESULTS": str(results)}
     values = {}
     for name in chosen:
@@ -210,7 +212,7 @@ def train(plan: Plan) -> int:
             runs = training.train_all(
                 STUDY[name](Settings.from_parameters(values)),
                 plan.dataset.subset(values["FRACTION"]),
-                Store(plan.output / "runs", results=values["RESULTS"]),
+                Store(plan.output / "runs", command=plan.command),
                 seeds=values["SEEDS"],
                 progress=lambda line: print(f"  {line}", flush=True),
             )
@@ -225,6 +227,7 @@ def run(plan: Plan) -> int:
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed: run make env, or use --train-only") from error
 
+    os.environ["RUN_ALL_COMMAND"] = plan.command  # which every run that a notebook trains keeps
     started = time.monotonic()
     with Progress(sum(_cells(name) for name in plan.values)) as progress:
         for name, values in plan.values.items():

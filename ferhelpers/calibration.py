@@ -58,7 +58,7 @@ def brier(logits, labels) -> float:
 
 
 def table(runs: dict) -> pd.DataFrame:
-    """Loss, loss at the network's own temperature, calibration error and Brier score, of the first run of each network.
+    """Loss, loss at the network's own temperature, calibration error and Brier score, of the first seed of each network.
 
     Args:
         runs: name -> its runs.
@@ -69,7 +69,9 @@ def table(runs: dict) -> pd.DataFrame:
 
     Used in: 06.
     """
-    fitted = {report.network_name(runs, name): (run, run_temperature(run)) for name, (run, *_) in runs.items()}
+    fitted = {report.network_name(runs, name): (found[0], run_temperature(found[0])) for name, found in runs.items() if found}
+    if not fitted:
+        return report.not_run(runs, *runs)
     rows = []
     for test_set in report.TEST_SETS:
         for network, (run, degree) in fitted.items():
@@ -89,14 +91,16 @@ def gaps(runs: dict, first: str, second: str) -> pd.DataFrame:
     Skill is the gap that is left when each network is at its own temperature; the rest is confidence.
 
     Args:
-        runs: name -> its runs, both networks among them; the first run of each is compared.
+        runs: name -> its runs; the first seed of each is compared.
 
     Returns:
         DataFrame, one row a whole test set: test set, gap in loss (first minus second), skill, its 95 % interval (paired
-        bootstrap over images), confidence.
+        bootstrap over images), confidence. Where one was not run, a table that says so.
 
     Used in: 06, 07.
     """
+    if (missing := report.not_run(runs, first, second)) is not None:
+        return missing
     pair = runs[first][0], runs[second][0]
     degrees = [run_temperature(run) for run in pair]
     rows = []

@@ -5,16 +5,17 @@ positive difference speaks for the claim. Distortions are those on the whole tes
 fifths. Then:
 
     supported                       every 95 % interval lies above 0, with p < 0.05 (all must: no correction is needed)
-    not supported                   some interval lies below 0, and its p survives Holm's correction over the claim
+    contradicted                    some interval lies below 0, and its p survives Holm's correction over the claim
     undecided at this sample size   neither
     not run                         a network that the claim is about was not trained, or not as the claim needs it
 
-`runs` is as in `report`. With several seeds each image counts with its mean over them; the intervals cover the choice of
-images, not that of the seed.
+`runs` is as in `report`. With several seeds the intervals cover the choice of images and of seeds. Networks are compared only
+where they were trained on one schedule: each for the same share of the report's epochs.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,13 +27,13 @@ from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
-from ferhelpers.report import NETWORKS, NOT_RUN, TEST_SETS, network_name, published, published_confusions, runs_of
+from ferhelpers.report import (
+    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, network_name, one_schedule, per_image, published, published_confusions, runs_of,
+)  # fmt: skip
 
-SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided at this sample size"
-VERDICTS = (SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_RUN)
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
+VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
 PLATEAU = (20, 30)  # the epochs after which the report sees the baseline overfit
-_STORED = {"distorted_overall": "sections"}  # test set -> the name of its logits
-_METRICS = {"accuracy": evaluation.correct, "loss": evaluation.losses}
 
 
 class Comparison(NamedTuple):
@@ -62,7 +63,8 @@ def judge(comparisons: list[Comparison]) -> str:
     differences = [comparison.difference for comparison in comparisons]
     if all(difference.low > 0 and difference.p < 0.05 for difference in differences):
         return SUPPORTED
-    return NOT_SUPPORTED if _clear(differences)[1] else UNDECIDED
+    against = any(difference.high < 0 for difference in differences) and _clear(differences)[1]
+    return CONTRADICTED if against else UNDECIDED
 
 
 def _clear(differences: list[Difference]) -> tuple[int, int]:
@@ -72,18 +74,11 @@ def _clear(differences: list[Difference]) -> tuple[int, int]:
     return sum(s and d.low > 0 for d, s in pairs), sum(s and d.high < 0 for d, s in pairs)
 
 
-def _per_image(runs: dict, experiment: str, test_set: str, metric: str) -> np.ndarray:
-    """(N,) correct or loss of each image, mean over the seeds."""
-    stored = _STORED.get(test_set, test_set)
-    return np.mean([_METRICS[metric](run.logits(stored), run.labels(stored)) for run in runs_of(runs, experiment)], axis=0)
-
-
 def _labels(runs: dict, experiments, test_set: str) -> np.ndarray:
     """(N,) the labels, which must be the same for all these networks: only then are their images the same."""
-    stored = _STORED.get(test_set, test_set)
-    first, *others = [run.labels(stored) for name in experiments for run in runs_of(runs, name)]
+    first, *others = [evaluation.predictions(run, test_set)[1] for name in experiments for run in runs_of(runs, name)]
     if not all(np.array_equal(first, labels) for labels in others):
-        raise InputError(f"runs of {' and '.join(experiments)} differ in their images of {stored!r}: use the same data")
+        raise InputError(f"runs of {' and '.join(experiments)} differ in their images of {test_set!r}: use the same data")
     return first
 
 
@@ -92,7 +87,7 @@ def _comparisons(runs: dict, pairs, metric: str) -> list[Comparison]:
     found = []
     for better, worse, test_set in pairs:
         _labels(runs, (better, worse), test_set)
-        a, b = (_per_image(runs, name, test_set, metric) for name in (better, worse))
+        a, b = (per_image(runs, name, test_set, metric) for name in (better, worse))
         difference = evaluation.paired(a, b) if metric == "accuracy" else evaluation.paired(b, a)
         label = f"{network_name(runs, better)} against {network_name(runs, worse)} on {test_set}"
         found.append(Comparison(label, difference))
@@ -126,7 +121,10 @@ def _published_value(experiment: str, test_set: str, metric: str) -> float:
 
 
 def _tally(value, pairs, metric: str) -> str:
-    """On how many test sets the plain numbers are in the claimed order; `value` as `_published_value`."""
+    """On how many test sets the plain numbers are in the claimed order, or the two numbers; `value` as `_published_value`."""
+    if len(pairs) == 1:
+        (better, worse, test_set), digits = pairs[0], DIGITS[metric]
+        return f"{value(better, test_set, metric):.{digits}f} against {value(worse, test_set, metric):.{digits}f}"
     holds = {}
     for better, worse, test_set in pairs:
         a, b = value(better, test_set, metric), value(worse, test_set, metric)
@@ -148,7 +146,7 @@ def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_ta
 
     def judged(runs: dict) -> Judgement:
         def measured(experiment, test_set, metric):
-            return float(_per_image(runs, experiment, test_set, metric).mean())
+            return float(per_image(runs, experiment, test_set, metric).mean())
 
         comparisons = _comparisons(runs, pairs, metric)
         judgement = Judgement(tell(measured, pairs, metric), judge(comparisons), _evidence(comparisons, metric))
@@ -161,6 +159,27 @@ def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_ta
     return Claim(notebook, text, source, tell(_published_value, pairs, metric), networks, judged)
 
 
+def _easiest_distortion(text: str, source: str, easiest: str, metric: str) -> Claim:
+    """A claim that among the distortions, all on the same images, the baseline does best under one."""
+    others = [name for name in distortions.NAMES if name != easiest]
+
+    def tell(values: dict) -> str:
+        best = (max if metric == "accuracy" else min)(values, key=values.get)
+        return f"{best.replace('_', ' ')}: {values[best]:.3f}"
+
+    def judged(runs: dict) -> Judgement:
+        values = {name: per_image(runs, "baseline", name, metric) for name in distortions.NAMES}
+        comparisons = []
+        for other in others:
+            better, worse = (values[easiest], values[other]) if metric == "accuracy" else (values[other], values[easiest])
+            comparisons.append(Comparison(f"{easiest} against {other}", evaluation.paired(better, worse)))
+        means = {name: value.mean() for name, value in values.items()}
+        return Judgement(tell(means), judge(comparisons), _evidence(comparisons, metric))
+
+    says = tell({name: _published_value("baseline", name, metric) for name in distortions.NAMES})
+    return Claim("03", text, source, says, ("baseline",), judged)
+
+
 def _baseline_overfits(runs: dict) -> Judgement:
     """Is the validation loss at the end above that of the epochs in which the report sees it level off?"""
     name, (first, last) = "baseline_test_validation", PLATEAU
@@ -170,10 +189,10 @@ def _baseline_overfits(runs: dict) -> Judgement:
     if len(curve) <= last:
         return Judgement(this_run, NOT_RUN, f"the claim is about the epochs after {last}; {len(curve)} were trained")
     level = curve[first - 1 : last].mean()
-    low, high = evaluation.loss_interval(_per_image(runs, name, "validation", "loss"))
+    low, high = _loss_interval(per_image(runs, name, "validation", "loss"))
     return Judgement(
         this_run,
-        SUPPORTED if low > level else NOT_SUPPORTED if high < level else UNDECIDED,
+        SUPPORTED if low > level else CONTRADICTED if high < level else UNDECIDED,
         f"mean of epochs {first} to {last}: {level:.2f}; 95 % interval at the end: {low:.2f} to {high:.2f}",
     )
 
@@ -185,28 +204,33 @@ def _final_overfits_less(runs: dict) -> Judgement:
     """
     _labels(runs, ("baseline", "final"), "validation")
     baseline, final = (
-        _per_image(runs, name, "validation", "loss") - np.mean([run.history["loss"].iloc[-1] for run in runs_of(runs, name)])
+        per_image(runs, name, "validation", "loss") - np.array([[run.history["loss"].iloc[-1]] for run in runs_of(runs, name)])
         for name in ("baseline", "final")
     )
     this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
-    low, high = evaluation.loss_interval(baseline)
+    low, high = _loss_interval(baseline)
     if low <= 0:
         return Judgement(this_run, NOT_RUN, f"the baseline does not overfit here: its gap is {low:+.2f} to {high:+.2f}")
     comparison = Comparison("gap of the baseline - gap of the final network", evaluation.paired(baseline, final))
     return Judgement(this_run, judge([comparison]), f"{comparison.label}: {_shown(comparison.difference, 'loss')}")
 
 
+def _loss_interval(losses: np.ndarray) -> tuple[float, float]:
+    """Of the mean of losses (seeds, N)."""
+    return evaluation.interval_over_seeds(losses) if len(losses) > 1 else evaluation.loss_interval(losses[0])
+
+
 def _disgust_not_recognised(runs: dict) -> Judgement:
     """Is the recall below that of a random guess among the seven classes?"""
     guess = 1 / len(CLASSES)
     images = _labels(runs, ["baseline_test_validation"], "clean") == CLASSES.index("disgust")
-    recognised = _per_image(runs, "baseline_test_validation", "clean", "accuracy")[images]
+    recognised = per_image(runs, "baseline_test_validation", "clean", "accuracy").mean(axis=0)[images]
     if not len(recognised):
         return Judgement("no images of disgust", NOT_RUN, "the test set holds no image of disgust")
     low, high = evaluation.accuracy_interval(recognised.mean(), len(recognised))
     return Judgement(
         f"{recognised.sum():.3g} of {len(recognised)} images recognised",
-        SUPPORTED if high < guess else NOT_SUPPORTED if low > guess else UNDECIDED,
+        SUPPORTED if high < guess else CONTRADICTED if low > guess else UNDECIDED,
         f"95 % interval of the recall: {100 * low:.0f} to {100 * high:.0f} %; a random guess reaches {100 * guess:.0f} %",
     )
 
@@ -214,13 +238,13 @@ def _disgust_not_recognised(runs: dict) -> Judgement:
 def _five_classes_better(runs: dict) -> Judgement:
     """Is the final network's recall clearly higher in five classes, or clearly lower in three?"""
     labels = _labels(runs, ("final", "baseline"), "clean")
-    final, baseline = (_per_image(runs, name, "clean", "accuracy") for name in ("final", "baseline"))
+    final, baseline = (per_image(runs, name, "clean", "accuracy") for name in ("final", "baseline"))
     present = [c for c in range(len(CLASSES)) if np.sum(labels == c) >= 2]
-    differences = [evaluation.paired(final[labels == c], baseline[labels == c]) for c in present]
+    differences = [evaluation.paired(final[:, labels == c], baseline[:, labels == c]) for c in present]
     better, worse = _clear(differences)
     return Judgement(
         f"more correct in {sum(difference.value > 0 for difference in differences)} of {len(present)} classes",
-        SUPPORTED if better >= 5 else NOT_SUPPORTED if worse >= 3 else UNDECIDED,
+        SUPPORTED if better >= 5 else CONTRADICTED if worse >= 3 else UNDECIDED,
         f"after Holm's correction {better} clearly better, {worse} clearly worse: "
         + ", ".join(f"{CLASSES[c]} {_shown(d, 'accuracy')}" for c, d in zip(present, differences)),
     )
@@ -230,6 +254,7 @@ def _against(other: str, test_sets=TEST_SETS):
     return [("final", other, test_set) for test_set in test_sets]
 
 
+@functools.cache
 def _claims() -> list[Claim]:
     """The hypotheses and conclusions, in the order of the notebooks."""
     matrices = published_confusions()
@@ -237,8 +262,8 @@ def _claims() -> list[Claim]:
     classes = np.sum(matrices["final"].diagonal() > matrices["baseline"].diagonal())
     steps = (("dropout_0.5", "dropout_0.3"), ("dropout_0.65", "dropout_0.5"))
 
-    def three_blocks(test_set):
-        return [("blocks_3", f"blocks_{blocks}", test_set) for blocks in (1, 2, 4, 5)]
+    def best_blocks(best, *test_sets):
+        return [(f"blocks_{best}", f"blocks_{blocks}", test_set) for test_set in test_sets for blocks in range(1, 6) if blocks != best]
 
     return [
         Claim("03", "The baseline overfits after 20 to 30 epochs", "6.1.1",
@@ -246,14 +271,34 @@ def _claims() -> list[Claim]:
               _baseline_overfits),
         Claim("03", "The baseline cannot recognise disgust", "6.1.2", f"{disgust[1]} of {disgust.sum()} images recognised",
               ("baseline_test_validation",), _disgust_not_recognised),
+        _ordered("03", "A separate validation set lowers the baseline's accuracy", "6.1.3",
+                 [("baseline_test_validation", "baseline", "clean")], "accuracy"),
+        _ordered("03", "A separate validation set lowers the baseline's loss", "6.1.3",
+                 [("baseline", "baseline_test_validation", "clean")], "loss"),
+        _easiest_distortion("Of the distortions, the baseline is the most accurate under Gaussian noise", "6.1.3, Table 2",
+                            "gaussian_noise", "accuracy"),
+        _easiest_distortion("Of the distortions, the baseline has the lowest loss under occlusion", "6.1.3, Table 2",
+                            "occlusion", "loss"),
         _ordered("04", "Hypothesis 1: 3 blocks are the most accurate on undistorted images", "7, Table 3",
-                 three_blocks("clean"), "accuracy", _most_accurate),
+                 best_blocks(3, "clean"), "accuracy", _most_accurate),
         _ordered("04", "Hypothesis 1: 3 blocks are the most accurate on the distorted test set",
-                 "7, Tables 4-8 (their mean)", three_blocks("distorted_overall"), "accuracy", _most_accurate),
+                 "7, Tables 4-8 (their mean)", best_blocks(3, "distorted_overall"), "accuracy", _most_accurate),
+        _ordered("04", "2 blocks have the lowest loss on all test sets but the blurred one", "8.1, Tables 3, 5-8",
+                 best_blocks(2, *(name for name in TEST_SETS if name != "gaussian_blur")), "loss"),
+        _ordered("04", "1 block is the most accurate on blurred, salt-and-pepper and speckled images", "8.1, Tables 4, 6, 7",
+                 best_blocks(1, "gaussian_blur", "salt_pepper", "speckle"), "accuracy"),
+        _ordered("04", "2 blocks are the most accurate on occluded images", "8.1, Table 8",
+                 best_blocks(2, "occlusion"), "accuracy", _most_accurate),
+        _ordered("04", "5 blocks are the most accurate under Gaussian noise", "8.1, Table 5",
+                 best_blocks(5, "gaussian_noise"), "accuracy", _most_accurate),
         _ordered("05", "Hypothesis 2: the test loss falls as dropout rises, on all six test sets", "7, Tables 9-14",
                  [(*step, test_set) for test_set in TEST_SETS for step in steps], "loss"),
+        _ordered("05", "Dropout 0.5 is the most accurate on undistorted images", "8.2, Table 9",
+                 [("dropout_0.5", other, "clean") for other in ("dropout_0.3", "dropout_0.65")], "accuracy"),
         Claim("06", "The final network recognises more images than the baseline in 5 of 7 classes", "9",
               f"more correct in {classes} of 7 classes", ("final", "baseline"), _five_classes_better),
+        _ordered("06", "The final network is less accurate than the baseline on undistorted images", "9, Table 15",
+                 [("baseline", "final", "clean")], "accuracy"),
         Claim("06", "The final network overfits less than the baseline", "9, 10",
               "its training and validation losses end at about the same level (Figure 10)", ("final", "baseline"),
               _final_overfits_less),
@@ -290,8 +335,13 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
         if notebook not in (None, claim.notebook):
             continue
         missing = [network_name(runs, name) for name in claim.networks if not runs_of(runs, name)]
-        needs = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were not trained: {'; '.join(missing)}")
-        judgement = needs if missing else claim.judged(runs)
+        if missing:
+            judgement = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were not trained: {'; '.join(missing)}")
+        elif not one_schedule(runs, claim.networks):
+            lengths = "; ".join(network_name(runs, name) for name in claim.networks)
+            judgement = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were trained on one schedule, not {lengths}")
+        else:
+            judgement = claim.judged(runs)
         seeds = max(len(runs_of(runs, name)) for name in claim.networks)
         evidence = judgement.evidence + (f"; mean of {seeds} seeds" if seeds > 1 else "")
         rows.append((claim.text, claim.source, claim.says, judgement.this_run, judgement.verdict, evidence))

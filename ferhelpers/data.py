@@ -44,7 +44,7 @@ class Split:
         return len(self.labels)
 
     def take(self, indices):
-        """The images at `indices` (int or bool array), in that order, as a Split."""
+        """The images at `indices` (a slice, an int or a bool array), in that order, as a Split."""
         return Split(self.images[indices], self.labels[indices], None if self.masks is None else self.masks[indices])
 
 

@@ -8,6 +8,7 @@ from scipy import stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
+from ferhelpers.experiments import PROTOCOL
 from ferhelpers.report import DIGITS, NETWORKS, NOT_RUN, published, published_confusions, runs_of
 
 
@@ -110,3 +111,35 @@ def overall_check() -> pd.DataFrame:
             network = NETWORKS[lines["experiment"].iloc[0]]
             rows.append((network, metric, *(f"{value:.{digits}f}" for value in (lines.loc["distorted_overall", metric], mean))))
     return pd.DataFrame(rows, columns=["network", "metric", "report", "mean of the five sections"])
+
+
+def noise_readings(runs: dict) -> pd.DataFrame:
+    """Which reading of the report's Gaussian noise gives the report's numbers? Each on the section that the report laid it on.
+
+    Args:
+        runs: experiment -> list of runs, of which those with the report's epochs (and, for EfficientNet, pre-trained weights)
+            count: a network that has learned less has less to lose.
+
+    Returns:
+        DataFrame, one row a reading, the nearest first: reading, what it is; then for each of Tables 2, 5, 11 and 17, and for all
+        their lines, the mean distance of accuracy and of loss from the report's. "not run" where no run counts.
+
+    Source: report, Tables 2, 5, 11, 17 and section 5.1. Used in: 07.
+    """
+    lines = pd.concat([published(table).query("test_set == 'gaussian_noise'") for table in ("2", "5", "11", "17")])
+    rows = []
+    for reading, function in distortions.NOISE_READINGS.items():
+        away = []
+        for line in lines.itertuples():
+            for run in runs_of(runs, line.experiment):
+                content, protocol = run.config["experiment"], PROTOCOL[line.experiment]
+                if content["epochs"] == protocol.epochs and (content["weights"] == "none") == (protocol.weights == "none"):
+                    logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
+                    accuracy, loss = evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)
+                    away.append((line.table, abs(accuracy - line.accuracy), abs(loss - line.loss)))
+        frame = pd.DataFrame(away, columns=["table", *DIGITS])
+        row = {"reading": reading, "what it is": function.__doc__.splitlines()[0]}
+        for name, part in {**{f"Table {table}": frame[frame.table == table] for table in lines.table.unique()}, "all": frame}.items():
+            row |= {f"{name}: {metric}": NOT_RUN if part.empty else round(part[metric].mean(), 3) for metric in DIGITS}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("all: accuracy", ignore_index=True)

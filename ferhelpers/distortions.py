@@ -272,6 +272,27 @@ def test_sets(dataset, seed=0):
             "sections": replace(public, images=sectioned(public.images, seed)), **distorted}
 
 
+def noise_section(n):
+    """The slice of n test images that the report's Gaussian noise was laid on, its second section."""
+    return sections(n)[NAMES.index("gaussian_noise")]
+
+
+def noise_sets(dataset, seed=0):
+    """The candidate readings of the report's Gaussian noise, on the images that the report laid its noise on.
+
+    Args:
+        dataset: a `data.Dataset`.
+        seed: int from 0.
+
+    Returns:
+        dict of "noise/<reading>" -> `data.Split`.
+
+    Used in: 07, and by every training.
+    """
+    section = dataset.public.take(noise_section(len(dataset.public)))
+    return {f"noise/{name}": replace(section, images=reading(section.images, seed)) for name, reading in NOISE_READINGS.items()}
+
+
 test_sets.__test__ = False  # pytest takes an imported function of this name for a test
 
 

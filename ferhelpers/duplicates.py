@@ -59,7 +59,7 @@ def accuracy_without(runs: dict, dataset: Dataset) -> pd.DataFrame:
     """Clean accuracy of each network, on all test images and on those whose pixels do not occur in training.
 
     Args:
-        runs: name -> its runs; the first of each is shown.
+        runs: name -> its runs; the first seed of each is shown.
         dataset: the one that they were trained and tested on.
 
     Returns:
@@ -70,11 +70,13 @@ def accuracy_without(runs: dict, dataset: Dataset) -> pd.DataFrame:
     images = find(dataset)
     trained = images.picture[images.split == "training"]
     rows = []
-    for name, (run, *_) in runs.items():
+    for name, found in runs.items():
         for test_set, split in (("clean", "public"), ("private", "private")):
-            hits = evaluation.correct(run.logits(test_set), run.labels(test_set))
-            new = hits[~images.picture[images.split == split].isin(trained)]
-            network = report.network_name(runs, name)
-            rows.append((network, test_set, hits.mean(), len(new), new.mean(), new.mean() - hits.mean()))
+            cells = (report.NOT_RUN,) * 4
+            if found:
+                hits = evaluation.correct(found[0].logits(test_set), found[0].labels(test_set))
+                new = hits[~images.picture[images.split == split].isin(trained)]
+                cells = hits.mean(), len(new), new.mean(), new.mean() - hits.mean()
+            rows.append((report.network_name(runs, name), test_set, *cells))
     columns = ["network", "test set", "accuracy", "images that training lacks", "accuracy on these", "difference"]
     return pd.DataFrame(rows, columns=columns)

@@ -20,7 +20,12 @@ from ferhelpers import distortions
 from ferhelpers.errors import InputError
 
 CLASS_COUNT = 7
+LAYOUTS = (  # test set, and how much of it: the report's section, a fifth of the images, or the whole
+    ("clean", "whole"), ("private", "whole"), *((name, "section") for name in distortions.NAMES), ("distorted_overall", "whole"),
+    *((name, "whole") for name in distortions.NAMES),
+)  # fmt: skip
 CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 RESAMPLES = 2000
 
 
@@ -125,74 +130,83 @@ def paired(a, b, seed: int = 0) -> Difference:
     """Difference in mean of two classifiers' values on the same images.
 
     Args:
-        a, b: (N,) one value an image: `correct`, `losses`, or their mean over several seeds. With several seeds the
-            interval still covers the choice of images alone.
+        a, b: (N,) one value an image, such as `correct` or `losses`; or (seeds, N), one row a trained network.
         seed: of the bootstrap.
 
     Returns:
-        Difference: mean(a) - mean(b), its 95 % interval (bootstrap over images, both classifiers drawn together), the
-        p value of "no difference" (McNemar's exact test where all values are 0 or 1, else the paired t test), and N.
+        Difference: mean(a) - mean(b), its 95 % interval (percentile bootstrap over images, the same drawn for both
+        classifiers, and over the seeds of each where there are several), the p value of "no difference" (one network each:
+        McNemar's exact test where all values are 0 or 1, else the paired t test; several: from the same bootstrap, so at least
+        2 / (RESAMPLES + 1)), and N.
 
     Raises:
         InputError: the values are not of the same images, or of fewer than two.
 
-    Source: Efron and Tibshirani 1993, chapter 13 (percentile bootstrap); McNemar 1947. Used in: 04, 05, 06, 07.
+    Source: Efron and Tibshirani 1993, chapters 13 (percentile interval) and 16 (p value); McNemar 1947. Used in: 04 to 07.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
+    a, b = np.atleast_2d(np.asarray(a, dtype=np.float64)), np.atleast_2d(np.asarray(b, dtype=np.float64))
+    if a.shape[1:] != b.shape[1:] or a.ndim != 2 or a.shape[1] < 2:
         raise InputError(f"values {a.shape} and {b.shape}: two classifiers are compared on the same two or more images")
-    difference = a - b
-    interval = stats.bootstrap(
-        (difference,), np.mean, n_resamples=RESAMPLES, batch=100, vectorized=True, method="percentile",
-        confidence_level=CONFIDENCE, rng=np.random.default_rng(seed),
-    ).confidence_interval
-    if np.isin((a, b), (0, 1)).all():
+    value = a.mean() - b.mean()
+    rng = np.random.default_rng(seed)
+    resampled = _resampled_means(a, seed, rng) - _resampled_means(b, seed, rng)
+    low, high = np.quantile(resampled, TAILS)
+    if len(a) > 1 or len(b) > 1:
+        p = min(1.0, 2 * (1 + min(np.sum(resampled <= 0), np.sum(resampled >= 0))) / (RESAMPLES + 1))
+    elif np.isin((a, b), (0, 1)).all():
         p = mcnemar([[np.sum(a * b), np.sum(a > b)], [np.sum(a < b), np.sum((a == 0) & (b == 0))]], exact=True).pvalue
-    elif np.ptp(difference) == 0:  # no spread: the t test is undefined
-        p = 1.0 if difference[0] == 0 else 0.0
+    elif np.ptp(a - b) == 0:  # no spread: the t test is undefined
+        p = 1.0 if value == 0 else 0.0
     else:
-        p = stats.ttest_rel(a, b).pvalue
-    return Difference(float(difference.mean()), float(interval.low), float(interval.high), float(p), len(a))
+        p = stats.ttest_rel(a[0], b[0]).pvalue
+    return Difference(float(value), float(low), float(high), float(p), a.shape[1])
 
 
-def compare(logits_a, logits_b, labels, seed: int = 0) -> dict[str, Difference]:
-    """Two classifiers on the same images: {"accuracy": Difference, "loss": Difference}, a minus b.
-
-    Args:
-        logits_a, logits_b: float (N, 7).
-        labels: int (N,), 0..6.
-        seed: of the bootstrap.
-
-    Used in: 06, 07.
-    """
-    return {
-        "accuracy": paired(correct(logits_a, labels), correct(logits_b, labels), seed),
-        "loss": paired(losses(logits_a, labels), losses(logits_b, labels), seed),
-    }
+def interval_over_seeds(values, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean of `values` (seeds, N): percentile bootstrap over seeds and images; with two or three seeds it is
+    too narrow, as any interval from so few is."""
+    low, high = np.quantile(_resampled_means(values, seed, np.random.default_rng(seed)), TAILS)
+    return float(low), float(high)
 
 
-@functools.lru_cache
+def _resampled_means(values, seed, rng) -> np.ndarray:
+    """(RESAMPLES,) means of `values` (seeds, N), with images drawn by `seed` and, for each, as many seeds drawn by `rng`."""
+    by_seed = _image_weights(values.shape[1], seed, RESAMPLES) @ values.T
+    drawn = rng.integers(0, len(values), by_seed.shape)
+    return np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
+
+
+@functools.lru_cache(maxsize=2)
+def _image_weights(n, seed, resamples) -> np.ndarray:
+    """float64 (resamples, n): how often each image is in a sample of n images drawn with replacement, over n."""
+    rng = np.random.default_rng(seed)
+    return np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(resamples)]) / n
+
+
+def predictions(run, test_set: str, layout: str = "whole") -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, 7) and labels (N,) of one of LAYOUTS, from a run as in `scores`."""
+    if test_set in distortions.NAMES and layout == "section":
+        part = distortions.sections(len(run.labels("sections")))[distortions.NAMES.index(test_set)]
+        return run.logits("sections")[part], run.labels("sections")[part]
+    stored = "sections" if test_set == "distorted_overall" else test_set
+    return run.logits(stored), run.labels(stored)
+
+
 def scores(run) -> pd.DataFrame:
-    """Every test set of a run, scored from its stored logits; done once a run, so do not change what it returns.
+    """Every test set of a run, scored from its logits.
 
     Args:
         run: anything with `logits(name)` -> (N, 7) and `labels(name)` -> (N,) for the names of `distortions.test_sets`.
 
     Returns:
-        DataFrame, one row a test set: test_set, layout ("section": the report's fifth of the images; "whole": all of
-        them), n, accuracy, loss, macro_f1, low, high (95 % interval of the accuracy), loss_low, loss_high.
+        DataFrame, one row for each of LAYOUTS: test_set, layout, n, accuracy, loss, macro_f1, low, high (95 % interval of the accuracy), loss_low, loss_high.
         `distorted_overall` is the five sections taken together.
 
-    Used in: 03 to 07.
+    Used in: every training, and through its metrics.json in 03 to 07.
     """
-    sets = [("clean", "whole", "clean", slice(None)), ("private", "whole", "private", slice(None))]
-    parts = distortions.sections(len(run.labels("sections")))
-    sets += [(name, "section", "sections", part) for name, part in zip(distortions.NAMES, parts)]
-    sets += [("distorted_overall", "whole", "sections", slice(None))]
-    sets += [(name, "whole", name, slice(None)) for name in distortions.NAMES]
     rows = []
-    for test_set, layout, stored, part in sets:
-        logits, labels = run.logits(stored)[part], run.labels(stored)[part]
+    for test_set, layout in LAYOUTS:
+        logits, labels = predictions(run, test_set, layout)
         share, of_images = accuracy(logits, labels), losses(logits, labels)
         rows.append((
             test_set, layout, len(labels), share, of_images.mean(), macro_f1(logits, labels),

@@ -15,6 +15,7 @@ ARCHITECTURES = ("cnn", "efficientnetb0")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 VALIDATIONS = ("separate", "test")
 WIRINGS = ("sequential", "listing")
+SCHEDULE = ("weights", "learning_rate", "decay", "epochs", "batch_size", "precision", "seed")  # what `network` leaves out
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ class Experiment:
                 content["weights"] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         return content
 
+    @staticmethod
+    def network(content: dict) -> dict:
+        """Of a `content`, what is trained and on what; not for how long, how fast, or from which random or stored weights."""
+        return {name: value for name, value in content.items() if name not in SCHEDULE}
+
     def key(self, fingerprint: str) -> str:
         """SHA-256 (hex) of the experiment's content and of the data's fingerprint: the name of its run."""
         text = json.dumps({"experiment": self.content(), "data": fingerprint}, sort_keys=True)
@@ -155,10 +161,10 @@ def baselines(settings: Settings) -> dict[str, Experiment]:
 
 
 def layer_ablation(settings: Settings) -> dict[str, Experiment]:
-    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks without normalisation (8.1, Grad-CAM).
-    Used in: 04."""
+    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks wired as the report's listing has them (block 4
+    bypassed) and without normalisation (8.1, Grad-CAM). Used in: 04."""
     networks = {f"blocks_{blocks}": settings.experiment(blocks=blocks) for blocks in range(1, 6)}
-    return {**networks, "no_normalisation": settings.experiment(normalisation=False)}
+    return {**networks, "listing": settings.experiment(wiring="listing"), "no_normalisation": settings.experiment(normalisation=False)}
 
 
 def dropout_ablation(settings: Settings) -> dict[str, Experiment]:
@@ -201,3 +207,6 @@ STUDY = {
 def everything(settings: Settings) -> dict[str, Experiment]:
     """Every training of the series. Used in: 07, for what the store holds."""
     return {name: experiment for factory in STUDY.values() for name, experiment in factory(settings).items()}
+
+
+PROTOCOL = everything(Settings())  # the report's

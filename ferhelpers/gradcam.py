@@ -15,7 +15,8 @@ import matplotlib
 import numpy as np
 from keras import ops
 
-from ferhelpers import backend
+from ferhelpers import backend, distortions
+from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 
 BATCH = 16  # images at a time: the fastest of 4..32 on two CPU cores, and the 17 maps of 16 images need 60 MB
@@ -106,6 +107,33 @@ def overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     colours = matplotlib.colormaps[COLOURS](maps)[..., :3]
     opacity = OPACITY * maps[..., None]
     return np.uint8(np.rint(255 * opacity * colours + (1 - opacity) * DIM * images[..., None]))
+
+
+def grid(runs: dict, dataset, layers=None, test_sets=("clean",)) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The faces that stored maps belong to, and below them these maps laid over them, ready for `plots.image_rows`.
+
+    Args:
+        runs: experiment -> list of runs (see report.py), of which the first seed of each is shown.
+        dataset: `data.Dataset`, the one that they were tested on.
+        layers: names of convolutions; None: all that the first network has.
+        test_sets: of "clean" and "occlusion".
+    Returns:
+        label -> uint8 (n, 48, 48) or (n, 48, 48, 3): for each test set its faces, then each layer of each network; and the classes
+        of the n faces. Networks that were not run are left out; ({}, []) if none was.
+    Used in: 03, 04, 05
+    """
+    found = {name: seeds[0] for name, seeds in runs.items() if seeds}
+    rows, titles = {}, []
+    for test_set in test_sets if found else ():
+        first = next(iter(found.values()))
+        faces = distortions.test_sets(dataset)[test_set].take(first.chosen)
+        titles = [CLASSES[label] for label in faces.labels]
+        rows[test_set] = faces.images
+        for layer in layers or first.layers:
+            for name, run in found.items():
+                label = ", ".join([layer, *[name.replace("_", " ")] * (len(found) > 1), *[test_set] * (len(test_sets) > 1)])
+                rows[label] = overlay(faces.images, resize(run.heatmaps(layer, test_set)))
+    return rows, titles
 
 
 class _Tap(keras.layers.Layer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import os
 import platform
 import re
 import time
@@ -78,7 +79,8 @@ class Study:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.output / "runs", results=self.parameters.get("RESULTS"))
+        command = os.environ.get("RUN_ALL_COMMAND", f"notebook {self.name}")
+        return Store(self.output / "runs", self.parameters.get("RESULTS"), command)
 
     @cached_property
     def environment(self) -> dict:
@@ -119,7 +121,7 @@ class Study:
         return training.train_all(factory(self.settings), self.dataset, self.store, seeds=self.parameters["SEEDS"])
 
     def found(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
-        """As `train`, but only the runs that the store holds already; nothing is trained."""
+        """As `train`, but only the runs that the store holds already, [] for the others; nothing is trained."""
         return self.store.find_all(factory(self.settings), self.dataset.fingerprint, self.parameters["SEEDS"])
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:

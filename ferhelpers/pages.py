@@ -121,7 +121,7 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
             for figure in record["figures"]
             if figure["main"]
         ],
-        trainings=_trainings({Path(record["parameters"].get("RESULTS") or output / "runs") for record in records}),
+        trainings=_trainings({Path(record["parameters"].get("RESULTS") or output) for record in records}),
     )
     write_atomically(page, lambda file: file.write(text.encode()))
     return page
@@ -155,10 +155,10 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
     return [(name, _unique(values, "; ")) for name, values in facts.items() if any(values)]
 
 
-def _trainings(stores: set[Path]) -> str:
-    """An HTML table of the runs of these stores, from their config.json."""
+def _trainings(outputs: set[Path]) -> str:
+    """An HTML table of the runs in these output folders, from their config.json."""
     rows = []
-    for path in sorted(path for store in stores for path in store.glob(f"*/{MANIFEST}")):
+    for path in sorted(path for output in outputs for path in output.glob(f"runs/*/{MANIFEST}")):
         config = Run(path.parent).config
         experiment, environment = config["experiment"], config["environment"]
         rows.append(
@@ -169,9 +169,12 @@ def _trainings(stores: set[Path]) -> str:
                 "Weights": f"{config['parameters']:,}",
                 "Precision": environment["precision"],
                 "Made on": hardware(environment),
+                "With": ", ".join(f"{name} {value}" for name, value in environment["versions"].items()),
+                "Data": config["data"]["fingerprint"][:12],
+                "Made by": config["command"],
             }
         )
-    return table_html(pd.DataFrame(rows), "What the store holds") if rows else ""
+    return table_html(pd.DataFrame(rows), "The trained networks that the numbers come from") if rows else ""
 
 
 def _style() -> Markup:

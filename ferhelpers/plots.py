@@ -33,12 +33,12 @@ STYLE = {
 
 
 def styled(function):
-    """Draw in the house style without touching matplotlib's own settings."""
+    """Draw in the house style without touching matplotlib's own settings; where the first argument is empty, say so instead."""
 
     @functools.wraps(function)
-    def draw(*args, **kwargs):
+    def draw(content, *args, **kwargs):
         with matplotlib.rc_context(STYLE):
-            return function(*args, **kwargs)
+            return function(content, *args, **kwargs) if len(content) else _not_run()
 
     return draw
 
@@ -198,7 +198,7 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
         interval = [rows.measured - rows.low, rows.high - rows.measured]
         axes.errorbar(places, rows.measured, interval, color=PALETTE[0], marker="o", capsize=3, label="this run, 95 % interval")
         axes.plot(places, rows.published, **PUBLISHED, label="report")
-        axes.set_xticks(places, rows.level)
+        axes.set_xticks(places, [level.replace(", ", "\n") for level in rows.level])
         axes.set_title(_spaced(name))
         axes.margins(x=0.12)
     for axes in panels.flat[len(sets) :]:
@@ -285,6 +285,12 @@ def _grouped_bars(axes, values, low=None, high=None):
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.grid(False, axis="y")
     return places
+
+
+def _not_run():
+    figure = Figure((WIDTH, 0.6))
+    figure.text(0.5, 0.5, "not run", ha="center", va="center", color="0.4")
+    return figure
 
 
 def _sheet(pixels):

@@ -1,22 +1,25 @@
 """The report's numbers beside those of a run.
 
 `runs` is everywhere a dict: name of the experiment (`NETWORKS`) -> list of runs, one a seed. An experiment that is
-missing, or has an empty list, is shown as "not run". With several seeds a number is the mean over them, and intervals
-cover the choice of test images, not that of the seed.
+missing, or has an empty list, is shown as "not run". With several seeds a number is the mean over them, and its interval
+covers the choice of test images and of seeds; with one, that of the images alone.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 from importlib import resources
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
+from ferhelpers.experiments import PROTOCOL
 
 NOT_RUN = "not run"
 NOT_PUBLISHED = "not published"
@@ -31,6 +34,7 @@ NETWORKS = {  # experiment -> its name in tables
     "blocks_3": "3 blocks",
     "blocks_4": "4 blocks, dropout 0.3",
     "blocks_5": "5 blocks",
+    "listing": "5 blocks, wired as listed",
     "no_normalisation": "5 blocks, no normalisation",
     "dropout_0.5": "4 blocks, dropout 0.5",
     "dropout_0.65": "4 blocks, dropout 0.65",
@@ -81,23 +85,78 @@ def runs_of(runs: dict, experiment: str) -> list:
     return runs.get(experiment) or runs.get(_SAME_TRAINING.get(experiment)) or []
 
 
+def epochs_of(runs: dict, experiment: str) -> str:
+    """How long an experiment was trained, of how long the report trained it: "2 of 100"."""
+    found = runs_of(runs, experiment)
+    return f"{found[0].config['experiment']['epochs']} of {PROTOCOL[experiment].epochs}" if found else NOT_RUN
+
+
+def one_schedule(runs: dict, experiments) -> bool:
+    """Whether all these trainings that were run had the same share of the report's epochs (`Settings.epochs`, rounded up)."""
+    pairs = [
+        (found[0].config["experiment"]["epochs"], PROTOCOL[name].epochs / 100) for name in experiments if (found := runs_of(runs, name))
+    ]
+    above, most = max((epochs - 1) / share for epochs, share in pairs), min(epochs / share for epochs, share in pairs)
+    return math.floor(most + 1e-9) > above + 1e-9
+
+
 def network_name(runs: dict, experiment: str) -> str:
-    """What tables call an experiment; EfficientNet with the weights that it started from."""
+    """What tables call an experiment: EfficientNet with the weights that it started from; each with its epochs where the runs
+    had unequal shares of the report's."""
     name, found = NETWORKS.get(experiment) or NETWORKS[_SAME_TRAINING[experiment]], runs_of(runs, experiment)
-    if experiment != "efficientnet" or not found:
-        return name
-    weights = found[0].config["experiment"]["weights"]
-    start = {"none": "random weights", "imagenet": "ImageNet weights"}.get(weights, "weights from a file")
-    return f"{name} ({start})"
+    if experiment == "efficientnet" and found:
+        weights = found[0].config["experiment"]["weights"]
+        start = {"none": "random weights", "imagenet": "ImageNet weights"}.get(weights, "weights from a file")
+        name = f"{name} ({start})"
+    return name + _schedule(runs, experiment)
+
+
+def _schedule(runs, experiment) -> str:
+    return "" if not runs_of(runs, experiment) or one_schedule(runs, runs) else f", {epochs_of(runs, experiment)} epochs"
+
+
+def not_run(runs: dict, *experiments: str) -> pd.DataFrame | None:
+    """A table that says which of these experiments lack a run; None where none does."""
+    missing = [network_name(runs, name) for name in experiments if not runs_of(runs, name)]
+    return pd.DataFrame({"network": missing, "result": NOT_RUN}) if missing else None
+
+
+def histories(runs: dict) -> dict[str, list[pd.DataFrame]]:
+    """Network -> the history of each seed, of the networks that were run. Used in: 03 to 07."""
+    return {network_name(runs, name): [run.history for run in found] for name, found in runs.items() if found}
+
+
+def confusions(runs: dict) -> dict[str, np.ndarray]:
+    """Network -> confusion matrix of its first seed on the clean test images, of the networks that were run. Used in: 03, 06, 07."""
+    return {
+        network_name(runs, name): evaluation.confusion(found[0].logits("clean"), found[0].labels("clean"))
+        for name, found in runs.items() if found
+    }  # fmt: skip
 
 
 def _measured(runs: list) -> pd.DataFrame:
-    """`evaluation.scores`, mean over seeds, by (test_set, layout), and the range of accuracy and loss over them."""
-    by_set = pd.concat([evaluation.scores(run) for run in runs]).groupby(["test_set", "layout"], sort=False)
+    """The runs' metrics, mean over seeds, by (test_set, layout), and the range of accuracy and loss over them."""
+    by_set = pd.concat([run.metrics for run in runs]).groupby(["test_set", "layout"], sort=False)
     frame = by_set.mean()
     for metric in DIGITS:
         frame[f"{metric}_least"], frame[f"{metric}_most"] = by_set[metric].min(), by_set[metric].max()
+    if len(runs) > 1:
+        for test_set, layout in frame.index:
+            of_seeds = [evaluation.predictions(run, test_set, layout) for run in runs]
+            for measure, columns in ((evaluation.correct, ["low", "high"]), (evaluation.losses, ["loss_low", "loss_high"])):
+                values = np.array([measure(*of_seed) for of_seed in of_seeds])
+                frame.loc[(test_set, layout), columns] = evaluation.interval_over_seeds(values)
     return frame
+
+
+def per_image(runs: dict, experiment: str, test_set: str, metric: str) -> np.ndarray:
+    """float64 (seeds, N): whether each image of a whole test set is recognised, or its loss.
+
+    Args:
+        metric: "accuracy" or "loss".
+    """
+    measure = {"accuracy": evaluation.correct, "loss": evaluation.losses}[metric]
+    return np.array([measure(*evaluation.predictions(run, test_set)) for run in runs_of(runs, experiment)], dtype=np.float64)
 
 
 def _in_report_layout(scores: pd.DataFrame, test_set: str) -> pd.Series:
@@ -151,7 +210,7 @@ def side_by_side(table: str, runs: dict) -> pd.DataFrame:
     rows = []
     for line in lines.itertuples():
         level = {"baseline": line.test_set, "model": network_name(runs, line.experiment) if line.factor == "model" else ""}
-        row = {"level": level.get(line.factor, line.level)}
+        row = {"level": level.get(line.factor, line.level + _schedule(runs, line.experiment))}
         for metric in DIGITS:
             row |= _beside(metric, getattr(line, metric), scores[line.experiment], line.test_set)
         rows.append(row)
@@ -169,7 +228,7 @@ def overview(runs: dict) -> pd.DataFrame:
         runs: experiment -> list of runs.
 
     Returns:
-        DataFrame, one row a network: network, seeds, accuracy and loss on the clean test set (report | this run, and the
+        DataFrame, one row a network: network, epochs ("55 of 55"), seeds, accuracy and loss on the clean test set (report | this run, and the
         95 % interval of the accuracy), accuracy on PrivateTest, accuracy and loss on the distorted test set (the five
         sections together).
 
@@ -183,7 +242,7 @@ def overview(runs: dict) -> pd.DataFrame:
         if experiment in clean.index:
             report = {metric: f"{clean.loc[experiment, metric]:.{digits}f}" for metric, digits in DIGITS.items()}
         row = {
-            "network": network_name(runs, experiment), "seeds": len(found),
+            "network": network_name(runs, experiment), "epochs": epochs_of(runs, experiment), "seeds": len(found),
             "accuracy: report": report["accuracy"], "accuracy: this run": NOT_RUN, "accuracy: 95 % interval": NOT_RUN,
             "loss: report": report["loss"], "loss: this run": NOT_RUN,
             "PrivateTest accuracy": NOT_RUN, "distorted accuracy": NOT_RUN, "distorted loss": NOT_RUN,
@@ -241,21 +300,27 @@ def levels(tables: list[str], runs: dict, metric: str) -> pd.DataFrame:
 
     Args:
         tables: such as ["3", "4"]; each holds one test set.
-        runs: experiment -> list of runs; a network that was not run is left out.
+        runs: experiment -> list of runs.
         metric: "accuracy" or "loss".
 
     Returns:
-        DataFrame, one row a test set and level: test_set, level, measured, low, high (95 % interval), published.
+        DataFrame, one row a test set and level: test_set, level, measured, low, high (95 % interval; these three NaN for a
+        network that was not run, and its level says so), published.
 
     Used in: 04, 05, 06, 07.
     """
     interval = ["low", "high"] if metric == "accuracy" else ["loss_low", "loss_high"]
+    lines = pd.concat([published(table) for table in tables])
+    scores = {name: _measured(found) for name in set(lines["experiment"]) if (found := runs_of(runs, name))}
     rows = []
-    for line in pd.concat([published(table) for table in tables]).itertuples():
-        if found := runs_of(runs, line.experiment):
-            like = _in_report_layout(_measured(found), line.test_set)
-            level = network_name(runs, line.experiment) if line.factor == "model" else line.level
-            rows.append((line.test_set, level, like[metric], *like[interval], getattr(line, metric)))
+    for line in lines.itertuples():
+        level = network_name(runs, line.experiment) if line.factor == "model" else line.level + _schedule(runs, line.experiment)
+        measured = (np.nan,) * 3
+        if line.experiment in scores:
+            measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *interval]]
+        else:
+            level += f", {NOT_RUN}"
+        rows.append((line.test_set, level, *measured, getattr(line, metric)))
     return pd.DataFrame(rows, columns=["test_set", "level", "measured", "low", "high", "published"])
 
 
@@ -264,12 +329,14 @@ def recalls(runs: dict) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a class and network: class, network, measured (0..1, mean over seeds), low, high (95 %
-        interval); classes without images are left out.
+        interval); networks that were not run and classes without images are left out.
 
     Used in: 06.
     """
     rows = []
     for experiment, found in runs.items():
+        if not found:
+            continue
         labels = found[0].labels("clean")
         shares = np.mean([evaluation.recall(run.logits("clean"), run.labels("clean")) for run in found], axis=0)
         for name, share, images in zip(CLASSES, shares, np.bincount(labels, minlength=len(CLASSES))):
@@ -282,30 +349,84 @@ def compared(runs: dict, first: str, second: str) -> pd.DataFrame:
     """Two networks on the same images: the first minus the second, on every whole test set.
 
     Args:
-        runs: experiment -> list of runs, both networks among them; the first seed of each is compared.
+        runs: experiment -> list of runs; the seeds of each are taken together.
         first, second: names of experiments.
 
     Returns:
         DataFrame, one row a test set: test set, then for accuracy and for loss: first | second | difference | its 95 %
-        interval | p of "no difference" (McNemar's test for accuracy, paired t test for loss; not corrected for the
-        number of rows).
+        interval | p of "no difference" (evaluation.paired; not corrected for the number of rows). Where one was not run, a
+        table that says so.
 
-    Used in: 03, 06, 07.
+    Used in: 03, 04, 06, 07.
     """
+    if (missing := not_run(runs, first, second)) is not None:
+        return missing
     rows = []
-    a, b = runs[first][0], runs[second][0]
     for test_set in (*TEST_SETS, "private"):
-        labels = a.labels(test_set)
         row = {"test set": test_set}
-        differences = evaluation.compare(a.logits(test_set), b.logits(test_set), labels)
-        for metric, measure in (("accuracy", evaluation.accuracy), ("loss", evaluation.cross_entropy)):
-            difference = differences[metric]
+        for metric in DIGITS:
+            a, b = per_image(runs, first, test_set, metric), per_image(runs, second, test_set, metric)
+            difference = evaluation.paired(a, b)
             row |= {
-                f"{metric}: {first}": measure(a.logits(test_set), labels),
-                f"{metric}: {second}": measure(b.logits(test_set), labels),
+                f"{metric}: {first}": a.mean(),
+                f"{metric}: {second}": b.mean(),
                 f"{metric}: difference": f"{difference.value:+.3f}",
                 f"{metric}: 95 % interval": f"{difference.low:+.3f} to {difference.high:+.3f}",
                 f"{metric}: p": f"{difference.p:.2g}",
             }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def public_and_private(runs: dict) -> pd.DataFrame:
+    """The split that the report tested on beside the one that nobody chose anything by.
+
+    Args:
+        runs: experiment -> list of runs; the first seed of each is shown.
+
+    Returns:
+        DataFrame, one row a network: network, accuracy on PublicTest and on PrivateTest, difference (private minus public), its
+        95 % interval (of two independent shares, by Newcombe's method), loss on both.
+
+    Used in: 07.
+    """
+    rows = []
+    for experiment, found in runs.items():
+        row = {"network": network_name(runs, experiment)}
+        columns = ("PublicTest accuracy", "PrivateTest accuracy", "difference", "95 % interval", "PublicTest loss", "PrivateTest loss")
+        cells = (NOT_RUN,) * len(columns)
+        if found:
+            public, private = (found[0].metrics.set_index("test_set").loc[name] for name in ("clean", "private"))
+            hits = [round(split.accuracy * split.n) for split in (private, public)]
+            low, high = confint_proportions_2indep(hits[0], private.n, hits[1], public.n, method="newcomb", compare="diff")
+            cells = (
+                f"{public.accuracy:.3f}", f"{private.accuracy:.3f}", f"{private.accuracy - public.accuracy:+.3f}",
+                f"{low:+.3f} to {high:+.3f}", f"{public.loss:.2f}", f"{private.loss:.2f}",
+            )
+        rows.append(row | dict(zip(columns, cells)))
+    return pd.DataFrame(rows)
+
+
+def sections_and_whole(runs: dict) -> pd.DataFrame:
+    """How far the report's fifth of the test images lies from the whole: the same distortion, the same networks.
+
+    Args:
+        runs: experiment -> list of runs; all seeds are taken.
+
+    Returns:
+        DataFrame, one row a distortion: distortion, images in the section, networks, section minus whole in accuracy: mean over
+        the networks, least, most; and the standard error of one such difference, by chance alone (a section drawn at random
+        without replacement, at the mean accuracy).
+
+    Used in: 07.
+    """
+    scores = [run.metrics.set_index(["test_set", "layout"]) for found in runs.values() for run in found]
+    rows = []
+    for name in distortions.NAMES:
+        whole, section = (np.array([frame.accuracy[name, layout] for frame in scores]) for layout in ("whole", "section"))
+        n, total, share = scores[0].n[name, "section"], scores[0].n[name, "whole"], whole.mean()
+        chance = math.sqrt(share * (1 - share) * (1 / n - 1 / total))
+        difference = section - whole
+        rows.append((name, n, len(scores), *(f"{value:+.3f}" for value in (difference.mean(), difference.min(), difference.max())), chance))
+    columns = ["distortion", "images", "networks", "mean difference", "least", "most", "standard error by chance"]
+    return pd.DataFrame(rows, columns=columns)

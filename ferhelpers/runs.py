@@ -1,9 +1,10 @@
 """The store: one folder a run, found by the content of its experiment and of the data.
 
     runs/cnn2-dropout0.65-augmented-55epochs-seed0-1f0c2ab94d31/
-        config.json      format, experiment, key, data (provenance), environment (versions, hardware, precision), chosen images
+        config.json      format, experiment, key, command, data (provenance), environment (versions, hardware, precision),
+                         chosen images
         history.csv      one line an epoch
-        predictions.npz  logits of every test set and of the validation images, and their labels
+        predictions.npz  logits (float16) of every test set and of the validation images, and their labels
         metrics.json     what evaluation.scores makes of them
         gradcam.npz      heat maps of every convolution on the chosen images, clean and occluded (CNNs)
         model.keras      the trained network
@@ -19,37 +20,40 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ferhelpers import distortions
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import hold, write_json
 
 MANIFEST = "manifest.json"
-FORMAT = 1  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
+FORMAT = 2  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
 
 
 class Predictions:
     """Logits of every test set, with the labels of the splits that they were computed on.
 
     Args:
-        arrays: name -> array as in predictions.npz: a test set's name -> float32 (N, 7), `labels/<split>` -> uint8 (N,).
+        arrays: name -> array as in predictions.npz: a test set's name -> float16 (N, 7), `labels/<split>` -> uint8 (N,).
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]):
         self.arrays = arrays
 
     def logits(self, test_set: str) -> np.ndarray:
-        """float32 (N, 7). Test sets: those of `distortions.test_sets`, and "validation"."""
-        return self.arrays[test_set]
+        """float32 (N, 7). Test sets: those of `distortions.test_sets` and `distortions.noise_sets`, and "validation"."""
+        return self.arrays[test_set].astype("float32")
 
     def labels(self, test_set: str) -> np.ndarray:
         """uint8 (N,), 0..6."""
         split = test_set if test_set in ("private", "validation") else "public"
-        return self.arrays[f"labels/{split}"]
+        labels = self.arrays[f"labels/{split}"]
+        return labels[distortions.noise_section(len(labels))] if test_set.startswith("noise/") else labels
 
 
 class Run:
@@ -74,10 +78,10 @@ class Run:
         """One row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, seconds."""
         return pd.read_csv(io.BytesIO(self._read("history.csv")))
 
-    @property
-    def metrics(self) -> list[dict]:
-        """The rows of `evaluation.scores`."""
-        return json.loads(self._read("metrics.json"))
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """What `evaluation.scores` says of its logits."""
+        return pd.DataFrame(json.loads(self._read("metrics.json")))
 
     def logits(self, test_set: str) -> np.ndarray:
         """float32 (N, 7) of one test set (see Predictions)."""
@@ -137,37 +141,59 @@ class Store:
 
     Args:
         folder: where runs are found and written.
-        results: a folder of stored runs to show; when it is given, nothing is trained.
+        results: the output folder of an earlier run of the study, whose runs are shown; when it is given, nothing is trained.
+        command: what makes runs here, such as a command line; every run keeps it.
+
+    Raises:
+        InputError: `results` holds no runs, or some of another FORMAT, or damaged ones.
     """
 
-    def __init__(self, folder: str | Path, results: str | Path | None = None):
-        self.folder = Path(folder)
-        self.results = Path(results) if results else None
-        if self.results and not self.results.is_dir():
-            raise InputError(f"RESULTS names no folder: {self.results}")
+    def __init__(self, folder: str | Path, results: str | Path | None = None, command: str = ""):
+        self.folder, self.command = Path(folder), command
+        self.results = _results(Path(results) / "runs") if results else None
 
     def find(self, experiment: Experiment, fingerprint: str) -> Run | None:
         """The finished run of this experiment on the data with this fingerprint, or None.
 
         Raises:
-            InputError: it is damaged, or among stored results and of another FORMAT.
+            InputError: it is damaged.
         """
-        place = self.results or self.folder
-        for match in place.glob(f"*-{experiment.key(fingerprint)[:12]}/{MANIFEST}"):
+        for match in self.folder.glob(f"*-{experiment.key(fingerprint)[:12]}/{MANIFEST}"):
             run = Run(match.parent)
             if run.config.get("format") == FORMAT:
                 return run
-            if self.results:
-                raise InputError(f"{run.folder} was written by another version of the code; show it with that version")
         return None
 
     def find_all(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
-        """The finished runs of these experiments, each with `seeds` seeds: name -> one run a seed. Used in: 07."""
-        runs = {}
+        """The finished runs of these experiments, each with `seeds` seeds: name -> one run a seed, [] where there is none.
+
+        Among stored results, the longest training of each network (for EfficientNet, of those from stored weights if there are
+        any) with all its seeds, whatever the schedule asked for: full-protocol runs replace shorter ones by being there.
+
+        Raises:
+            InputError: a run is damaged; no stored result is of this data.
+
+        Used in: 07.
+        """
+        if self.results is not None:
+            return {name: self._longest(experiment, fingerprint) for name, experiment in experiments.items()}
+        runs = {name: [] for name in experiments}
         for name, experiment in with_seeds(experiments, seeds):
             if run := self.find(experiment, fingerprint):
-                runs.setdefault(name, []).append(run)
+                runs[name].append(run)
         return runs
+
+    def _longest(self, experiment: Experiment, fingerprint: str) -> list[Run]:
+        on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]
+        if not on_this_data:
+            raise InputError(f"{self.results[0].folder.parent} holds no run on these images: give the data that they were trained on")
+        schedules = {}
+        for run in on_this_data:
+            content = dict(run.config["experiment"])
+            if Experiment.network(content) == Experiment.network(experiment.content()):
+                del content["seed"]
+                schedules.setdefault((content["weights"] != "none", content["epochs"], json.dumps(content)), []).append(run)
+        return sorted(schedules[max(schedules)], key=lambda run: run.config["experiment"]["seed"]) if schedules else []
 
     def path(self, experiment: Experiment, fingerprint: str) -> Path:
         """The folder of this run, finished or not."""
@@ -183,3 +209,13 @@ class Store:
         files = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "checkpoint")))
         write_json(folder / MANIFEST, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
         return Run(folder)
+
+
+def _results(folder: Path) -> list[Run]:
+    runs = [Run(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
+    if not runs:
+        raise InputError(f"RESULTS: {folder} holds no runs; give the output folder of an earlier run, such as outputs/demo")
+    for run in runs:
+        if run.config.get("format") != FORMAT:
+            raise InputError(f"{run.folder} was written by another version of the code; show it with that version")
+    return runs

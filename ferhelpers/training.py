@@ -18,7 +18,6 @@ from sklearn.model_selection import train_test_split
 
 from ferhelpers import backend, distortions, evaluation, gradcam, models
 from ferhelpers.data import CLASSES, Dataset, Split
-from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import read_sealed, write_atomically, write_json, write_sealed, writing
 from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Store
@@ -32,36 +31,32 @@ def train_all(
 ) -> dict[str, list[Run]]:
     """Train what is not in the store yet, each experiment with `seeds` seeds (its own and the following ones).
 
+    Where the store shows stored results, nothing is trained, and their runs are returned (see Store.find_all).
+
     Args:
         experiments: name -> Experiment.
         seeds: runs an experiment.
         progress: called with one line of text an epoch.
 
     Returns:
-        name -> its runs, one a seed.
-
-    Raises:
-        InputError: the store shows stored results, and a run is not among them.
+        name -> its runs, one a seed; [] for one that is not among stored results.
 
     Used in: 03, 04, 05, 06, 07.
     """
-    runs, missing = {}, []
+    if store.results:
+        runs = store.find_all(experiments, dataset.fingerprint)
+        for name, found in runs.items():
+            progress(f"{name}: {', '.join(run.folder.name for run in found) or 'not among the stored results'}")
+        return runs
+    runs = {name: [] for name in experiments}
     for name, experiment in with_seeds(experiments, seeds):
-        if run := train(experiment, dataset, store, name, progress):
-            runs.setdefault(name, []).append(run)
-        else:
-            missing.append(f"{name} ({experiment.slug})")
-    if missing:
-        raise InputError(
-            f"RESULTS {store.results} lacks runs of these settings on this data: {', '.join(missing)}; give a folder that "
-            "holds them (such as outputs/demo/runs) and the settings that they were made with, or none, to train them"
-        )
+        runs[name].append(train(experiment, dataset, store, name, progress))
     return runs
 
 
 def train(
     experiment: Experiment, dataset: Dataset, store: Store, name: str = "", progress: Callable[[str], None] = print
-) -> Run | None:
+) -> Run:
     """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
 
     Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1). The order of the images,
@@ -70,18 +65,14 @@ def train(
     Args:
         name: what progress lines call it.
         progress: called with one line of text an epoch.
-
-    Returns:
-        The run; None where the store shows stored results and this one is not among them.
     """
     fingerprint = dataset.fingerprint
-    run = store.find(experiment, fingerprint)
-    if run or store.results:
+    if run := store.find(experiment, fingerprint):
         return run
     name = name or experiment.slug
     with store.lock(experiment, fingerprint, lambda: progress(f"{name}: waiting for another process that trains it")):
         run = store.find(experiment, fingerprint)
-        return run or _train(experiment, dataset, store.path(experiment, fingerprint), name, progress)
+        return run or _train(experiment, dataset, store, name, progress)
 
 
 def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[Split, Split]:
@@ -151,7 +142,8 @@ def environment(model: keras.Model) -> dict:
     return {"backend": keras.backend.backend(), "precision": policy, **backend.hardware(), "versions": versions}
 
 
-def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, progress) -> Run:
+def _train(experiment: Experiment, dataset: Dataset, store: Store, name: str, progress) -> Run:
+    folder = store.path(experiment, dataset.fingerprint)
     training, validation = training_and_validation(experiment, dataset)
     for left in folder.glob(".*"):  # by a process that was killed while it wrote
         left.unlink()
@@ -184,11 +176,10 @@ def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, pr
         _save(checkpoint, model, history)
         progress(_line(name, experiment.epochs, history))
 
-    test_sets = distortions.test_sets(dataset)
-    logits = predict(model, np.concatenate([split.images for split in test_sets.values()]))
+    test_sets = {**distortions.test_sets(dataset), **distortions.noise_sets(dataset), "validation": validation}
+    logits = predict(model, np.concatenate([split.images for split in test_sets.values()])).astype("float16")
     ends = np.cumsum([len(split) for split in test_sets.values()])
     arrays = dict(zip(test_sets, np.split(logits, ends[:-1]), strict=True))
-    arrays["validation"] = predict(model, validation.images)
     arrays |= {"labels/public": dataset.public.labels, "labels/private": dataset.private.labels}
     arrays["labels/validation"] = validation.labels
     chosen = [int(np.argmax(dataset.public.labels == c)) for c in range(len(CLASSES)) if c in dataset.public.labels]
@@ -202,6 +193,7 @@ def _train(experiment: Experiment, dataset: Dataset, folder: Path, name: str, pr
         "format": FORMAT,
         "experiment": experiment.content(),
         "key": experiment.key(dataset.fingerprint),
+        "command": store.command,
         "data": {**dataset.provenance, "fingerprint": dataset.fingerprint},
         "environment": environment(model),
         "parameters": model.count_params(),

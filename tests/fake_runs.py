@@ -1,11 +1,13 @@
 """A run without a network: logits with known answers, for the tests of evaluation, report and claims."""
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 
-from ferhelpers import distortions
+from ferhelpers import distortions, evaluation
 
-TEST_SETS = ("clean", "private", "sections", *distortions.NAMES, "validation")
+TEST_SETS = ("clean", "private", "sections", *distortions.NAMES, "validation", *(f"noise/{name}" for name in distortions.NOISE_READINGS))
 
 
 def logits_for(labels, recognised, confidence=2.0, wrong=1):
@@ -25,7 +27,7 @@ class FakeRun:
     the images between their accuracies. `swap` draws the difficulties anew for this run.
     """
 
-    def __init__(self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, weights="none", swap=None):
+    def __init__(self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, weights="none", swap=None, epochs=1):
         rng = np.random.default_rng(7)
         self._labels = rng.integers(0, 7, n).astype(np.uint8)
         difficulty = (np.random.default_rng(swap) if swap else rng).permutation(n) / n
@@ -34,7 +36,11 @@ class FakeRun:
             share, sure = (per_set or {}).get(name, (accuracy, confidence))
             self._logits[name] = logits_for(self._labels, difficulty < share, sure)
         self.history = pd.DataFrame(history) if history is not None else None
-        self.config = {"experiment": {"weights": weights}}
+        self.config = {"experiment": {"weights": weights, "epochs": epochs}}
+
+    @cached_property
+    def metrics(self):
+        return evaluation.scores(self)
 
     def logits(self, test_set):
         return self._logits[test_set]

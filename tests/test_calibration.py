@@ -78,6 +78,13 @@ def test_a_gap_of_skill_stays_at_any_confidence():
     assert (gaps["skill"] < -0.3).all()
 
 
+def test_a_network_that_was_not_run_is_left_out_or_named():
+    runs = {"final": [fake_runs.FakeRun(0.6)], "baseline": []}
+    assert set(calibration.table(runs).network) == {"final"}
+    assert calibration.gaps(runs, "final", "baseline").to_dict("records") == [{"network": "baseline", "result": "not run"}]
+    assert set(calibration.table({"final": []}).result) == {"not run"}
+
+
 def test_table_shows_each_network_on_each_set():
     runs = {"final": [fake_runs.FakeRun(0.6, confidence=2.0)], "efficientnet": [fake_runs.FakeRun(0.6, confidence=9.0)]}
     table = calibration.table(runs)

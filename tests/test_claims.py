@@ -6,7 +6,7 @@ import pytest
 from fake_runs import FakeRun
 
 from ferhelpers import claims, evaluation, report
-from ferhelpers.claims import NOT_RUN, NOT_SUPPORTED, SUPPORTED, UNDECIDED, Comparison
+from ferhelpers.claims import NOT_RUN, CONTRADICTED, SUPPORTED, UNDECIDED, Comparison
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference, paired
 
@@ -61,7 +61,7 @@ def test_the_rule_of_the_verdicts():
     clear, unclear, against = difference(1, 0.5, 1e-6), difference(0.1, 0.5, 0.7), difference(-1, 0.5, 1e-6)
     assert claims.judge([clear, clear]) == SUPPORTED
     assert claims.judge([clear, unclear]) == UNDECIDED
-    assert claims.judge([clear, clear, unclear, against]) == NOT_SUPPORTED
+    assert claims.judge([clear, clear, unclear, against]) == CONTRADICTED
 
 
 def test_an_interval_alone_does_not_support_a_claim():
@@ -73,7 +73,7 @@ def test_an_interval_alone_does_not_support_a_claim():
 
 def test_one_interval_below_zero_among_many_must_survive_holm():
     barely, unclear = difference(-1, 0.9, 0.03), difference(0.1, 0.5, 0.7)
-    assert claims.judge([barely]) == NOT_SUPPORTED
+    assert claims.judge([barely]) == CONTRADICTED
     assert claims.judge([barely] + [unclear] * 11) == UNDECIDED
 
 
@@ -88,7 +88,7 @@ def test_everything_has_a_verdict_and_no_cell_is_empty():
 
 def test_each_notebook_answers_its_own_claims():
     parts = [claims.verdicts({}, notebook) for notebook in ("03", "04", "05", "06", "07")]
-    assert [len(part) for part in parts] == [2, 2, 1, 4, 2]
+    assert [len(part) for part in parts] == [6, 6, 2, 5, 2]
     assert pd.concat(parts, ignore_index=True).equals(claims.verdicts({}))
 
 
@@ -116,7 +116,7 @@ def test_hypothesis_1_turns_with_the_best_network():
     assert verdict(study(blocks_3=(0.6, 2)), HYPOTHESIS_1) == SUPPORTED
     assert verdict(study(blocks_3=(0.6, 2)), HYPOTHESIS_1_DISTORTED) == SUPPORTED
     beaten = study(blocks_3=(0.6, 2), blocks_2=(0.7, 2))
-    assert verdict(beaten, HYPOTHESIS_1) == NOT_SUPPORTED
+    assert verdict(beaten, HYPOTHESIS_1) == CONTRADICTED
     assert row(beaten, HYPOTHESIS_1)["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.600"
     assert "3 blocks against 2 blocks on clean, accuracy higher by -10.00 points" in row(beaten, HYPOTHESIS_1)["evidence"]
 
@@ -125,7 +125,7 @@ def test_hypothesis_1_is_judged_on_each_test_set_alone():
     runs = study(blocks_3=(0.6, 2))
     runs["blocks_3"] = [FakeRun(0.6, per_set={"sections": (0.4, 2)})]
     assert verdict(runs, HYPOTHESIS_1) == SUPPORTED
-    assert verdict(runs, HYPOTHESIS_1_DISTORTED) == NOT_SUPPORTED
+    assert verdict(runs, HYPOTHESIS_1_DISTORTED) == CONTRADICTED
 
 
 def test_a_lead_within_chance_is_undecided_and_the_sample_size_decides():
@@ -145,7 +145,7 @@ def test_hypothesis_2_needs_every_step_on_every_set():
     assert verdict(study(**{**falling, "dropout_0_65": (0.5, 2)}), HYPOTHESIS_2) == UNDECIDED
     runs = study(**falling)
     runs["dropout_0.65"] = [FakeRun(0.6, 2, per_set={"speckle": (0.1, 2)})]
-    assert verdict(runs, HYPOTHESIS_2) == NOT_SUPPORTED
+    assert verdict(runs, HYPOTHESIS_2) == CONTRADICTED
     assert row(runs, HYPOTHESIS_2)["this run"] == "on 5 of 6 test sets"
 
 
@@ -153,7 +153,7 @@ def test_loss_is_judged_by_loss_and_accuracy_by_accuracy():
     # The final network is right more often than both, and far too sure of itself when it is wrong.
     runs = study(final=(0.6, 12))
     for claim in (LOSS_BASELINE, LOSS_EFFICIENTNET):
-        assert verdict(runs, claim) == NOT_SUPPORTED
+        assert verdict(runs, claim) == CONTRADICTED
     for claim in (ACCURACY_EFFICIENTNET, ACCURACY_BASELINE):
         assert verdict(runs, claim) == SUPPORTED
     calm = study(final=(0.6, 2))
@@ -163,8 +163,8 @@ def test_loss_is_judged_by_loss_and_accuracy_by_accuracy():
 @pytest.mark.parametrize("test_set", report.TEST_SETS)
 def test_every_one_of_the_six_sets_counts(test_set):
     runs = {**study(), "final": [FakeRun(0.6, per_set={test_set: (0.4, 2)}, history=curves())]}
-    assert verdict(runs, LOSS_BASELINE) == verdict(runs, ACCURACY_EFFICIENTNET) == NOT_SUPPORTED
-    expected = NOT_SUPPORTED if test_set in ("gaussian_blur", "salt_pepper", "occlusion") else SUPPORTED
+    assert verdict(runs, LOSS_BASELINE) == verdict(runs, ACCURACY_EFFICIENTNET) == CONTRADICTED
+    expected = CONTRADICTED if test_set in ("gaussian_blur", "salt_pepper", "occlusion") else SUPPORTED
     assert verdict(runs, ACCURACY_BASELINE) == expected
 
 
@@ -187,7 +187,7 @@ def test_overfitting_is_judged_by_the_loss_at_the_end():
     assert verdict(overfitting(curves()), OVERFITS) == SUPPORTED  # about 1.02 in epochs 20-30, 1.6 at the end
     high = curves()
     high["val_loss"] = high["val_loss"] + 2
-    assert verdict(overfitting(high), OVERFITS) == NOT_SUPPORTED  # about 3.02, and 1.6 at the end
+    assert verdict(overfitting(high), OVERFITS) == CONTRADICTED  # about 3.02, and 1.6 at the end
     level = curves(rise=0)
     level["val_loss"] = level["val_loss"] + 0.55
     assert verdict(overfitting(level), OVERFITS) == UNDECIDED
@@ -204,7 +204,7 @@ def test_final_overfits_less_by_the_gap():
                 "final": [FakeRun(history=curves(training_end=final_end), swap=5)]}  # fmt: skip
 
     assert verdict(runs(0.1, 1.5), OVERFITS_LESS) == SUPPORTED
-    assert verdict(runs(1.0, 0.1), OVERFITS_LESS) == NOT_SUPPORTED
+    assert verdict(runs(1.0, 0.1), OVERFITS_LESS) == CONTRADICTED
     assert verdict(runs(1.0, 1.0), OVERFITS_LESS) == UNDECIDED
     assert "does not overfit" in row(runs(1.7, 1.0), OVERFITS_LESS)["evidence"]
 
@@ -216,7 +216,7 @@ def recognising(disgust, n=1000):
     return {"baseline_test_validation": [run]}
 
 
-@pytest.mark.parametrize("share, expected", [(0.0, SUPPORTED), (0.05, SUPPORTED), (0.14, UNDECIDED), (0.5, NOT_SUPPORTED)])
+@pytest.mark.parametrize("share, expected", [(0.0, SUPPORTED), (0.05, SUPPORTED), (0.14, UNDECIDED), (0.5, CONTRADICTED)])
 def test_disgust_by_its_recall(share, expected):
     assert verdict(recognising(share), DISGUST) == expected
 
@@ -242,7 +242,7 @@ def with_classes(better, worse):
 @pytest.mark.parametrize("better, worse, expected", [
     ((0, 1, 3, 5, 6), (2, 4), SUPPORTED),
     ((0, 1, 3, 5), (2, 4), UNDECIDED),  # the seventh class is a tie
-    ((0, 1, 3, 5), (2, 4, 6), NOT_SUPPORTED),
+    ((0, 1, 3, 5), (2, 4, 6), CONTRADICTED),
     ((), (), UNDECIDED),
 ])  # fmt: skip
 def test_five_of_seven_classes(better, worse, expected):
@@ -251,12 +251,51 @@ def test_five_of_seven_classes(better, worse, expected):
     assert found["this run"] == f"more correct in {len(better)} of 7 classes"
 
 
-def test_seeds_are_averaged_and_named():
+def test_seeds_are_averaged_and_named_and_their_spread_counts():
     runs = study(blocks_3=(0.6, 2))
-    runs["blocks_3"] = [FakeRun(0.4), FakeRun(0.9)]
+    runs["blocks_3"] = [FakeRun(0.60), FakeRun(0.70)]
     found = row(runs, HYPOTHESIS_1)
     assert found["this run"].startswith("most accurate: 3 blocks, 0.650")
     assert found["verdict"] == SUPPORTED and found["evidence"].endswith("mean of 2 seeds")
+    runs["blocks_3"] = [FakeRun(0.40), FakeRun(0.90)]  # the same mean; the others are at 0.5
+    assert verdict(runs, HYPOTHESIS_1) == UNDECIDED
+
+
+def test_networks_on_unequal_schedules_are_not_compared():
+    runs = study(blocks_3=(0.6, 2))
+    runs["blocks_3"] = [FakeRun(0.6, epochs=100)]
+    found = row(runs, HYPOTHESIS_1)
+    assert found["verdict"] == NOT_RUN and "3 blocks, 100 of 100 epochs" in found["evidence"]
+    assert "5 blocks, 1 of 100 epochs" in found["evidence"]
+
+
+@pytest.mark.parametrize("notebook, words, better, says", [
+    ("03", "lowers the baseline's accuracy", "baseline_test_validation", "0.687 against 0.671"),
+    ("03", "lowers the baseline's loss", "baseline", "1.34 against 1.36"),
+    ("04", "2 blocks have the lowest loss", "blocks_2", "on 5 of 5 test sets"),
+    ("04", "1 block is the most accurate", "blocks_1", "on 3 of 3 test sets"),
+    ("04", "2 blocks are the most accurate", "blocks_2", "most accurate: 2 blocks, 0.409; 5 blocks: 0.383"),
+    ("04", "5 blocks are the most accurate", "blocks_5", "most accurate: 5 blocks, 0.462; 3 blocks: 0.454"),
+    ("05", "Dropout 0.5", "dropout_0.5", "on 1 of 1 test sets"),
+    ("06", "less accurate than the baseline", "baseline", "0.671 against 0.596"),
+])  # fmt: skip
+def test_claims_that_one_network_is_best_turn_with_it(notebook, words, better, says):
+    runs = study()
+    assert row(runs, (notebook, words))["report says"] == says
+    for accuracy, expected in ((0.6, SUPPORTED), (0.4, CONTRADICTED), (0.5, UNDECIDED)):
+        runs[better] = [FakeRun(accuracy, history=curves())]
+        assert verdict(runs, (notebook, words)) == expected
+
+
+def test_the_easiest_distortion_is_judged_on_the_same_images():
+    accurate, certain = ("03", "the most accurate under Gaussian noise"), ("03", "lowest loss under occlusion")
+    assert row({}, accurate)["report says"] == "gaussian noise: 0.435"
+    assert row({}, certain)["report says"] == "occlusion: 3.000"
+    runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0), "occlusion": (0.6, 2.0)})]}
+    assert verdict(runs, accurate) == CONTRADICTED and verdict(runs, certain) == SUPPORTED
+    assert row(runs, accurate)["this run"] == "occlusion: 0.600"
+    runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0)})]}
+    assert verdict(runs, accurate) == SUPPORTED and verdict(runs, certain) == CONTRADICTED
 
 
 def test_networks_tested_on_different_images_are_not_compared():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_runs import FakeRun, logits_for
 
-from ferhelpers import defects, evaluation, report
+from ferhelpers import defects, distortions, evaluation, report
 from ferhelpers.data import OFFICIAL_COUNTS
 
 FER_LABELS = np.repeat(np.arange(7), OFFICIAL_COUNTS["public"])
@@ -59,3 +59,17 @@ def test_published_overall_is_not_the_mean_of_its_sections():
     frame = defects.overall_check()
     assert frame["report"].tolist() == ["0.355", "4.86", "0.337", "5.17"]
     assert frame["mean of the five sections"].tolist() == ["0.309", "5.18", "0.294", "5.47"]
+
+
+def test_the_reading_that_gives_the_report_s_numbers_comes_first():
+    """Networks that lose under "variance" exactly what the report's lost, and nothing under the others."""
+    def run(accuracy, epochs=100, weights="none"):
+        fake = FakeRun(0.9, n=3000, per_set={"noise/variance": (accuracy, 2.0)}, epochs=epochs, weights=weights)
+        return [fake]
+
+    runs = {"baseline": run(0.435), "blocks_2": run(0.429), "final": run(0.405, 55), "blocks_5": run(0.1, epochs=2), "efficientnet": run(0.1, 20)}
+    frame = defects.noise_readings(runs)
+    assert frame.reading[0] == "variance" and frame["all: accuracy"][0] < 0.001
+    assert frame["all: accuracy"][1] > 0.4 and len(frame) == len(distortions.NOISE_READINGS)
+    assert frame["Table 17: accuracy"][0] < 0.001 and (frame["Table 11: accuracy"] == "not run").all()
+    assert (defects.noise_readings({})["all: loss"] == "not run").all()

@@ -44,8 +44,9 @@ def test_accuracy_without_the_images_that_were_trained_on(copies):
             hits = {"clean": [True, True, False, False], "private": [True, False]}[test_set]
             return fake_runs.logits_for(self.labels(test_set), np.array(hits))
 
-    frame = duplicates.accuracy_without({"final": [Run()]}, copies)
-    clean, private = frame.to_dict("records")
+    frame = duplicates.accuracy_without({"final": [Run()], "baseline": []}, copies)
+    clean, private, *missing = frame.to_dict("records")
+    assert [row["accuracy"] for row in missing] == ["not run"] * 2
     assert clean["accuracy"] == 0.5 and clean["images that training lacks"] == 3
     assert clean["accuracy on these"] == pytest.approx(1 / 3) and clean["difference"] == pytest.approx(-1 / 6)
     assert private["accuracy on these"] == 0 and private["images that training lacks"] == 1

@@ -131,13 +131,36 @@ def test_paired_interval_holds_the_truth_as_often_as_it_says():
     assert 0.90 <= held / 200 <= 0.99
 
 
-def test_compare_reports_first_minus_second():
-    labels = np.arange(70) % 7
-    better, worse = logits_for(labels, np.arange(70) < 60), logits_for(labels, np.arange(70) < 40)
-    comparison = evaluation.compare(better, worse, labels)
-    assert comparison["accuracy"].value == pytest.approx(20 / 70)
-    assert comparison["loss"].value == pytest.approx(-2.0 * 20 / 70)  # a wrong answer at logit 2 costs 2 nats more
-    assert comparison["accuracy"].low > 0 > comparison["loss"].high
+def test_paired_over_seeds_has_the_spread_of_both_levels():
+    """Values: the seed's level and the image's, both normal; the error of a mean over 30 seeds and 400 images is known."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(0, 1.0, 400)
+    a = 0.3 + image + rng.normal(0, 0.5, (30, 1)) + rng.normal(0, 0.2, (30, 400))
+    b = image + rng.normal(0, 0.5, (30, 1))
+    difference = evaluation.paired(a, b)
+    error = (a.mean(axis=1).var() / 30 + b.mean(axis=1).var() / 30) ** 0.5  # images cancel: both are drawn together
+    assert difference.value == pytest.approx(a.mean() - b.mean())
+    assert difference.high - difference.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert evaluation.paired(a, b) == difference
+    unpaired = evaluation.interval_over_seeds(a)
+    assert unpaired[1] - unpaired[0] == pytest.approx(2 * 1.96 * (a.mean(axis=1).var() / 30 + 1 / 400) ** 0.5, rel=0.15)
+
+
+def test_paired_p_over_seeds_follows_the_bootstrap():
+    rng = np.random.default_rng(1)
+    values = rng.normal(0, 1, (3, 200))
+    assert evaluation.paired(values + 5, values).p == pytest.approx(2 / (evaluation.RESAMPLES + 1))
+    assert evaluation.paired(values, rng.normal(0, 1, (3, 200))).p > 0.05
+
+
+def test_predictions_are_those_of_the_layout():
+    run = FakeRun(n=1000, per_set={"sections": (0.2, 2), "speckle": (0.9, 2)})
+    for name, part in zip(distortions.NAMES, distortions.sections(1000), strict=True):
+        logits, labels = evaluation.predictions(run, name, "section")
+        np.testing.assert_array_equal(logits, run.logits("sections")[part])
+        np.testing.assert_array_equal(labels, run.labels("sections")[part])
+    assert evaluation.accuracy(*evaluation.predictions(run, "speckle")) == 0.9
+    assert evaluation.accuracy(*evaluation.predictions(run, "distorted_overall")) == 0.2
 
 
 @pytest.mark.parametrize("logits, labels, said", [

@@ -66,7 +66,10 @@ def site(tmp_path_factory):
     other = {**record, "notebook": "02_distortions", "figures": [], "tables": [verdict], "parameters": {"SEED": 1}}
     for content in (record, other):
         (root / "out/notebooks" / f"{content['notebook']}.json").write_text(json.dumps(content))
-    config = {"experiment": {"epochs": 55, "seed": 0}, "environment": environment, "parameters": 261_000, "key": "1f", "chosen": []}
+    config = {
+        "experiment": {"epochs": 55, "seed": 0}, "environment": environment, "parameters": 261_000, "key": "1f", "chosen": [],
+        "data": {"fingerprint": "0123456789abcdef"}, "command": "python run_all.py --profile full",
+    }  # fmt: skip
     (root / "out/runs/cnn2-1f/config.json").write_text(json.dumps(config))
     Store.seal(root / "out/runs/cnn2-1f")
     (root / "out/runs/unfinished").mkdir()
@@ -126,7 +129,7 @@ def test_the_index_shows_verdicts_first_then_figures_tables_and_trainings(site):
     page = parsed(site / "index.html")
     assert [table.caption.text for table in page.find_all("table")][:2] == ["Verdicts", "Table 1"]
     text = page.text
-    for words in ("A processor, 2 cores, no GPU", "float32, tensorflow backend", "keras 3.15", "SEED 0 | 1", "cnn2-1f", "261,000"):
+    for words in ("A processor, 2 cores, no GPU", "float32, tensorflow backend", "keras 3.15", "SEED 0 | 1", "cnn2-1f", "261,000", "0123456789ab", "run_all.py --profile full"):
         assert words in text
     assert "python run_all.py --output '<x>'" in text and "/home/me" not in text
     assert [image["src"] for image in page.find_all("img")] == ["figures/faces.png"]

@@ -170,10 +170,12 @@ def test_class_recalls_by_hand():
     assert (frame["baseline: this run"] == "not run").all()
 
 
-def test_levels_are_the_sections_of_the_networks_that_ran():
+def test_levels_are_those_of_the_sections_and_say_what_was_not_run():
     runs = {"blocks_1": [FakeRun(0.2, per_set={"sections": (0.4, 2.0)})], "blocks_3": [FakeRun(0.6)]}
     frame = report.levels(["3", "4"], runs, "accuracy").set_index(["test_set", "level"])
-    assert list(frame.index) == [("clean", "1"), ("clean", "3"), ("gaussian_blur", "1"), ("gaussian_blur", "3")]
+    levels = ["1", "2, not run", "3", "4, not run", "5, not run"]
+    assert list(frame.index) == [(test_set, level) for test_set in ("clean", "gaussian_blur") for level in levels]
+    assert frame.published["clean", "2, not run"] == 0.622 and np.isnan(frame.measured["clean", "2, not run"])
     assert frame.measured["clean", "1"] == 0.2 and frame.published["clean", "3"] == 0.631
     assert frame.measured["gaussian_blur", "1"] == pytest.approx(0.4, abs=0.08)  # of its section of 200 images
     low, high = evaluation.accuracy_interval(frame.measured["gaussian_blur", "1"], 200)
@@ -185,6 +187,55 @@ def test_recalls_to_draw_are_those_of_the_classes():
     frame = report.recalls({"final": [run]})
     assert frame.measured.tolist() == evaluation.recall(run.logits("clean"), run.labels("clean")).tolist()
     assert ((frame.low < frame.measured) & (frame.measured < frame.high)).all()
+
+
+def test_networks_are_told_apart_by_their_epochs_where_these_are_unequal_shares():
+    short = {name: [FakeRun(n=100, epochs=1 + (name != "efficientnet"))] for name in ("baseline", "final", "efficientnet", "blocks_2")}
+    assert report.one_schedule(short, short) and report.network_name(short, "final") == "final"
+    full = {"baseline": [FakeRun(n=100, epochs=100)], "final": [FakeRun(n=100, epochs=55)], "efficientnet": [FakeRun(n=100, epochs=20)]}
+    assert report.one_schedule(full, full)
+    mixed = {**short, "final": full["final"]}
+    assert not report.one_schedule(mixed, mixed) and report.one_schedule(mixed, ["baseline", "blocks_2"])
+    assert report.network_name(mixed, "final") == "final, 55 of 55 epochs"
+    assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
+    assert report.side_by_side("3", mixed)["level"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
+    assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
+    assert not report.one_schedule({"baseline": full["baseline"], "final": [FakeRun(n=100, epochs=54)]}, ["baseline", "final"])
+
+
+def test_what_lacks_a_run_is_a_table_that_says_so():
+    runs = {"final": [FakeRun(0.6)], "baseline": []}
+    assert report.compared(runs, "final", "baseline").to_dict("records") == [{"network": "baseline", "result": "not run"}]
+    assert report.histories({"final": []}) == report.confusions({"final": []}) == {}
+    assert report.recalls(runs).network.unique().tolist() == ["final"]
+    frame = report.public_and_private(runs).set_index("network")
+    assert (frame.loc["baseline"] == "not run").all() and (frame.loc["final"] != "not run").all()
+
+
+def test_public_and_private_by_hand():
+    frame = report.public_and_private({"final": [FakeRun(0.6, n=1000, per_set={"private": (0.65, 2)})]})
+    row = frame.iloc[0]
+    assert (row["PublicTest accuracy"], row["PrivateTest accuracy"], row["difference"]) == ("0.600", "0.650", "+0.050")
+    low, high = map(float, row["95 % interval"].split(" to "))
+    assert (low, high) == pytest.approx((0.05 - 0.0424, 0.05 + 0.0424), abs=0.002)  # 1.96 sqrt(0.24/1000 + 0.2275/1000)
+
+
+def test_sections_are_set_beside_the_whole():
+    runs = {"final": [FakeRun(0.5, per_set={"sections": (0.4, 2)})], "baseline": [FakeRun(0.5, per_set={"sections": (0.5, 2)})], "blocks_1": []}
+    frame = report.sections_and_whole(runs).set_index("distortion")
+    assert list(frame.index) == list(distortions.NAMES) and set(frame.images) == {200} and set(frame.networks) == {2}
+    assert frame["standard error by chance"].tolist() == pytest.approx([(0.25 * (1 / 200 - 1 / 1000)) ** 0.5] * 5)
+    means = frame["mean difference"].astype(float)
+    assert means.mean() == pytest.approx(-0.05, abs=0.001)  # the sections together are 0.1 and 0.0 below
+    assert (frame["least"].astype(float) <= means).all() and (means <= frame["most"].astype(float)).all()
+
+
+def test_intervals_over_seeds_are_wider_than_those_of_one():
+    one = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("level").loc["final", "accuracy: 95 % interval"]
+    apart = [FakeRun(0.5), FakeRun(0.6), FakeRun(0.7)]
+    several = report.side_by_side("15", {"final": apart}).set_index("level").loc["final", "accuracy: 95 % interval"]
+    (low, high), (lower, higher) = (map(float, text.split(" to ")) for text in (one, several))
+    assert lower < low - 0.02 and higher > high + 0.02
 
 
 def test_compared_networks_differ_by_what_they_differ():

@@ -195,8 +195,8 @@ def test_values_come_from_defaults_profile_and_command_line_in_that_order(study)
 
 def test_paths_are_made_absolute(study, monkeypatch):
     root = study("all_parameters")
-    for name in ("stored", "data"):
-        (root / name).mkdir()
+    for name in ("stored/runs", "data"):
+        (root / name).mkdir(parents=True)
     (root / "w.h5").touch()
     values = plan("--results", "stored", "--set", "WEIGHTS=w.h5", "--output", "x/../y").values["all_parameters"]
     assert values["RESULTS"] == str(root / "stored")

@@ -7,6 +7,7 @@ import shutil
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from ferhelpers import distortions, evaluation, training
@@ -26,7 +27,7 @@ def silent(line):
 @pytest.fixture(scope="module")
 def undisturbed(faces, tmp_path_factory):
     experiment = dataclasses.replace(TINY, augmentation=True)
-    return training.train(experiment, faces, Store(tmp_path_factory.mktemp("runs")), progress=silent)
+    return training.train(experiment, faces, Store(tmp_path_factory.mktemp("runs"), command="a test"), progress=silent)
 
 
 def test_training_equals_a_plain_loop(faces, tmp_path):
@@ -103,8 +104,10 @@ def test_a_run_of_another_format_is_trained_anew_or_refused(faces, undisturbed, 
     shutil.copytree(undisturbed.folder, folder)
     write_json(folder / "config.json", {**undisturbed.config, "format": 0})
     Store.seal(folder)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "runs").symlink_to(tmp_path)
     with pytest.raises(InputError, match="another version of the code"):
-        Store(tmp_path / "other", results=tmp_path).find(experiment, faces.fingerprint)
+        Store(tmp_path / "other", results=tmp_path / "results")
     run = training.train(experiment, faces, store, progress=lines.append)
     assert "written by another version of the code; training it anew" in lines[0] and len(lines) == 4
     np.testing.assert_array_equal(run.logits("clean"), undisturbed.logits("clean"))
@@ -154,24 +157,26 @@ def test_training_learns(faces, tmp_path):
 
 
 def test_run_holds_what_the_study_shows(faces, undisturbed):
-    sets = distortions.test_sets(faces)
+    sets = {**distortions.test_sets(faces), **distortions.noise_sets(faces)}
     for name, split in sets.items():
         assert undisturbed.logits(name).shape == (len(split), 7)
         np.testing.assert_array_equal(undisturbed.labels(name), split.labels)
     last = undisturbed.history.iloc[-1]
     logits, labels = undisturbed.logits("validation"), undisturbed.labels("validation")
     assert last.val_accuracy == pytest.approx(evaluation.accuracy(logits, labels))
-    assert last.val_loss == pytest.approx(evaluation.cross_entropy(logits, labels), rel=1e-5)
-    clean = next(row for row in undisturbed.metrics if row["test_set"] == "clean")
+    assert last.val_loss == pytest.approx(evaluation.cross_entropy(logits, labels), rel=1e-3)
+    pd.testing.assert_frame_equal(undisturbed.metrics, evaluation.scores(undisturbed))
+    clean = undisturbed.metrics.set_index("test_set").loc["clean"]
     assert clean["accuracy"] == evaluation.accuracy(undisturbed.logits("clean"), faces.public.labels)
     np.testing.assert_array_equal(faces.public.labels[undisturbed.chosen], np.unique(faces.public.labels))
     assert undisturbed.heatmaps("conv1_2", "occlusion").shape == (len(undisturbed.chosen), 48, 48)
     assert undisturbed.config["environment"]["precision"] == "float32"
+    assert undisturbed.config["command"] == "a test"
 
 
 def test_the_stored_network_gives_the_stored_logits(faces, undisturbed):
     logits = training.predict(undisturbed.model(), faces.public.images)
-    np.testing.assert_allclose(logits, undisturbed.logits("clean"), atol=1e-5)
+    np.testing.assert_allclose(logits, undisturbed.logits("clean"), rtol=2**-11, atol=1e-5)  # stored in float16
 
 
 @pytest.mark.parametrize("name", ["config.json", "history.csv", "predictions.npz", "gradcam.npz", "model.keras", "manifest.json"])
@@ -186,14 +191,43 @@ def test_one_changed_byte_is_noticed_and_named(faces, tmp_path, undisturbed, nam
         run.history, run.logits("clean"), run.heatmaps("conv1_1"), run.model()
 
 
-def test_stored_results_are_shown_and_nothing_is_trained(faces, tmp_path, undisturbed):
-    store = Store(tmp_path / "runs", results=undisturbed.folder.parent)
-    experiment = dataclasses.replace(TINY, augmentation=True)
-    other = dataclasses.replace(experiment, seed=9)
-    assert list(training.train_all({"known": experiment}, faces, store, progress=silent)) == ["known"]
-    with pytest.raises(InputError, match=r"lacks runs of these settings on this data: other \(cnn1-.*seed9\); give a folder"):
-        training.train_all({"known": experiment, "other": other}, faces, store, progress=silent)
-    assert not (tmp_path / "runs").exists()
+def keep(undisturbed, output, **changes):
+    """A copy of a run among the runs of an output folder, as if its experiment had been another one."""
+    folder = output / "runs" / "-".join(map(str, changes.values()))
+    shutil.copytree(undisturbed.folder, folder)
+    (folder / "model.keras").unlink()  # its weights need not be there
+    write_json(folder / "config.json", {**undisturbed.config, "experiment": {**undisturbed.config["experiment"], **changes}})
+    Store.seal(folder)
+
+
+def test_stored_results_are_the_longest_training_with_all_its_seeds(faces, tmp_path, undisturbed):
+    for changes in ({"epochs": 2}, {"epochs": 9, "seed": 5}, {"epochs": 9, "seed": 3}, {"epochs": 99, "blocks": 4}):
+        keep(undisturbed, tmp_path, **changes)
+    store, lines = Store(tmp_path / "other", results=tmp_path), []
+    asked = dataclasses.replace(TINY, augmentation=True, epochs=100, learning_rate=0.5, batch_size=7)
+    wanted = {"known": asked, "unknown": dataclasses.replace(asked, dropout=0.1)}
+    runs = training.train_all(wanted, faces, store, progress=lines.append)
+    assert [run.config["experiment"]["seed"] for run in runs["known"]] == [3, 5] and runs["unknown"] == []
+    assert {run.config["experiment"]["epochs"] for run in runs["known"]} == {9}
+    assert lines == ["known: 9-3, 9-5", "unknown: not among the stored results"]
+    np.testing.assert_array_equal(runs["known"][0].logits("clean"), undisturbed.logits("clean"))
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(InputError, match="no run on these images"):
+        store.find_all(wanted, "another fingerprint")
+
+
+def test_stored_results_from_stored_weights_come_before_longer_ones_from_random_weights(faces, tmp_path, undisturbed):
+    network = {"architecture": "efficientnetb0", "blocks": 5, "augmentation": False, "width": 1.0}
+    for changes in ({"epochs": 20, "weights": "none", **network}, {"epochs": 2, "weights": "sha256:00", **network}):
+        keep(undisturbed, tmp_path, **changes)
+    asked = Experiment(architecture="efficientnetb0", weights="imagenet", dropout=TINY.dropout)
+    (run,) = Store(tmp_path / "other", results=tmp_path).find_all({"efficientnet": asked}, faces.fingerprint)["efficientnet"]
+    assert run.config["experiment"]["weights"] == "sha256:00"
+
+
+def test_results_without_runs_are_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no runs; give the output folder of an earlier run"):
+        Store(tmp_path, results=tmp_path)
 
 
 def blank(counts):
