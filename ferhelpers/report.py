@@ -41,11 +41,10 @@ NETWORKS = {  # experiment -> its name in tables
     "final": "final",
     "efficientnet": "EfficientNetB0",
 }
-_SAME_TRAINING = {"blocks_4": "dropout_0.3", "dropout_0.3": "blocks_4"}
 _EXPERIMENTS = {  # factor -> how its level is called as an experiment
     "baseline": {"validation=test": "baseline_test_validation", "separate validation": "baseline"}.get,
     "blocks": "blocks_{}".format,
-    "dropout": "dropout_{}".format,
+    "dropout": lambda rate: "blocks_4" if rate == "0.3" else f"dropout_{rate}",
     "model": str,
 }
 
@@ -81,8 +80,8 @@ def published(table: str | None = None) -> pd.DataFrame:
 
 
 def runs_of(runs: dict, experiment: str) -> list:
-    """The runs of an experiment, [] where it was not run; dropout 0.3 and 4 blocks are one training."""
-    return runs.get(experiment) or runs.get(_SAME_TRAINING.get(experiment)) or []
+    """The runs of an experiment, [] where it was not run."""
+    return runs.get(experiment, [])
 
 
 def epochs_of(runs: dict, experiment: str) -> str:
@@ -103,7 +102,7 @@ def one_schedule(runs: dict, experiments) -> bool:
 def network_name(runs: dict, experiment: str) -> str:
     """What tables call an experiment: EfficientNet with the weights that it started from; each with its epochs where the runs
     had unequal shares of the report's."""
-    name, found = NETWORKS.get(experiment) or NETWORKS[_SAME_TRAINING[experiment]], runs_of(runs, experiment)
+    name, found = NETWORKS[experiment], runs_of(runs, experiment)
     if experiment == "efficientnet" and found:
         weights = found[0].config["experiment"]["weights"]
         start = {"none": "random weights", "imagenet": "ImageNet weights"}.get(weights, "weights from a file")

@@ -18,16 +18,16 @@ def test_defaults_are_the_reports_protocol():
     assert (final.blocks, final.dropout, final.epochs, final.augmentation) == (2, 0.65, 55, True)
     assert experiments.efficientnet(settings)["efficientnet"].epochs == 20
     assert not any(e.augmentation for e in experiments.layer_ablation(settings).values())
-    assert [e.blocks for e in experiments.layer_ablation(settings).values()] == [1, 2, 3, 4, 5, 5]
+    assert [e.blocks for e in experiments.layer_ablation(settings).values()] == [1, 2, 3, 4, 5, 5, 5]
 
 
-def test_the_study_is_eleven_trainings_and_one_for_grad_cam():
-    assert len(set(experiments.everything(Settings()).values())) == 11 + 1  # the 5 blocks without normalisation
+def test_the_study_is_eleven_trainings_one_as_listed_and_one_for_grad_cam():
+    assert len(set(experiments.everything(Settings()).values())) == 11 + 2
 
 
 def test_four_blocks_of_04_are_the_30_percent_row_of_05():
     settings = Settings(epochs=3)
-    same = experiments.layer_ablation(settings)["blocks_4"], experiments.dropout_ablation(settings)["dropout_0.3"]
+    same = experiments.layer_ablation(settings)["blocks_4"], experiments.dropout_ablation(settings)["blocks_4"]
     assert same[0] == same[1] and same[0].key("data") == same[1].key("data")
 
 
