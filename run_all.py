@@ -5,6 +5,7 @@
     python run_all.py --profile full --data fer2013.csv
     python run_all.py --only 03,05 --set EPOCHS=2       some notebooks, one parameter changed
     python run_all.py --profile full --train-only       the trainings alone, without Jupyter
+    python run_all.py --train-only --networks final     one of them
 
 Exit status: 0 if all that was asked for is there, 1 if a notebook failed, 2 if the input was wrong, 130 after Ctrl-C.
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 from ferhelpers import data, parameters
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
+from ferhelpers.experiments import STUDY, Settings
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress
@@ -50,6 +52,7 @@ class Plan:
     output: Path
     command: str
     pages: bool
+    networks: list[str]  # to train; all others are left out
 
     def promised(self) -> list[Path]:
         """The files that a successful run has left in the output folder."""
@@ -99,6 +102,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", metavar="N", help="train each network with N seeds")
     parser.add_argument("--results", default="", metavar="DIR", help="show the runs of that output folder; train nothing")
     parser.add_argument("--train-only", action="store_true", help="run the trainings without Jupyter")
+    parser.add_argument("--networks", metavar="final,blocks_1", help="with --train-only: train these networks")
     parser.add_argument("--no-html", action="store_true", help="leave the notebooks as .ipynb")
     return parser.parse_args(arguments)
 
@@ -117,6 +121,7 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     output = ROOT / "outputs" / options.profile if options.output is None else _path("--output", options.output)
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file; give a folder")
+    networks = _networks(options, chosen)
     results = _path("--results", options.results) if options.results else ""
     if results and not (results / "runs").is_dir():
         raise InputError(f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo")
@@ -131,7 +136,7 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         values[name] = parameters.merge(declared[name], *layers)
         _absolute_weights(values[name])
     dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
-    return Plan(values, dataset, output, command, not options.no_html)
+    return Plan(values, dataset, output, command, not options.no_html, networks)
 
 
 def _check_backend() -> None:
@@ -152,6 +157,19 @@ def _choose(only: str | None) -> list[str]:
             raise InputError(f"--only {only}: there is no notebook {text.strip()!r}; there are {', '.join(NOTEBOOKS)}")
         chosen.update(matches)
     return [name for name in NOTEBOOKS if name in chosen]
+
+
+def _networks(options, chosen: list[str]) -> list[str]:
+    known = list(dict.fromkeys(network for name in chosen if name in STUDY for network in STUDY[name](Settings())))
+    if options.networks is None:
+        return known
+    networks = [text.strip() for text in options.networks.split(",")]
+    if not options.train_only:
+        raise InputError("--networks chooses what --train-only trains; a notebook needs all of its networks")
+    for network in networks:
+        if network not in known:
+            raise InputError(f"--networks {options.networks}: no chosen notebook trains {network!r}; there are {', '.join(known)}")
+    return networks
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:
@@ -203,14 +221,15 @@ def train(plan: Plan) -> int:
     """Runs every training of the chosen notebooks, without Jupyter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     from ferhelpers import training
-    from ferhelpers.experiments import STUDY, Settings
     from ferhelpers.runs import Store
 
     for name, values in plan.values.items():
-        if name in STUDY:
+        experiments = STUDY[name](Settings.from_parameters(values)) if name in STUDY else {}
+        experiments = {network: experiment for network, experiment in experiments.items() if network in plan.networks}
+        if experiments:
             print(f"{name}:", flush=True)
             runs = training.train_all(
-                STUDY[name](Settings.from_parameters(values)),
+                experiments,
                 plan.dataset.subset(values["FRACTION"]),
                 Store(plan.output / "runs", command=plan.command),
                 seeds=values["SEEDS"],

@@ -231,6 +231,8 @@ def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, 
     assert experiments == layer_ablation(settings)
     assert 45 <= images <= 55 and folder == root / "outputs" / "fast" / "runs" and seeds == 2
     assert "04_layer_ablation:\n  epoch 1/2\n  in the store: blocks_1 (2), " in capfd.readouterr().out
+    assert run_all.main(["--profile", "fast", "--train-only", "--networks", "listing, blocks_2"]) == 0
+    assert list(calls[1][0]) == ["blocks_2", "listing"]
 
     monkeypatch.delitem(sys.modules, "ferhelpers.execution", raising=False)
     monkeypatch.delattr("ferhelpers.execution", raising=False)
