@@ -260,6 +260,33 @@ def overview(runs: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def six_sets(runs: dict, metric: str) -> pd.DataFrame:
+    """The study in the report's own terms: every network on the report's six test sets, in the report's layout.
+
+    Args:
+        runs: experiment -> list of runs.
+        metric: "accuracy" or "loss".
+
+    Returns:
+        DataFrame, one row a network: network, epochs ("55 of 55"), seeds, then for each of TEST_SETS this run's number with the
+        report's behind it: "0.601 (0.596)".
+
+    Used in: 07, and in the README.
+    """
+    lines = published().drop_duplicates(["experiment", "test_set"]).set_index(["experiment", "test_set"])[metric]
+    digits, rows = DIGITS[metric], []
+    for experiment in NETWORKS:
+        found = runs_of(runs, experiment)
+        scores = _measured(found) if found else None
+        row = {"network": network_name(runs, experiment), "epochs": epochs_of(runs, experiment), "seeds": len(found)}
+        for test_set in TEST_SETS:
+            measured = f"{_in_report_layout(scores, test_set)[metric]:.{digits}f}" if found else NOT_RUN
+            there = (experiment, test_set) in lines.index
+            row[test_set.replace("_", " ")] = measured + (f" ({lines[experiment, test_set]:.{digits}f})" if there else "")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def class_recall_table(runs: dict) -> pd.DataFrame:
     """Recall of each class on the clean test set: the networks whose confusion matrices the report shows, and EfficientNet.
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ferhelpers import distortions, gradcam, readers, training
+from ferhelpers import backend, distortions, gradcam, readers, training
 from ferhelpers.experiments import Experiment
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench  # noqa: E402
 import plain_data  # noqa: E402
 import plain_networks  # noqa: E402
+import precision  # noqa: E402
 
 
 def test_a_benchmark_writes_what_it_says(tmp_path):
@@ -35,6 +37,17 @@ def test_the_readme_shows_the_stored_benchmark():
     lines = json.loads(bench.REFERENCE.read_text())
     assert [line["name"] for line in lines] == list(bench.WHAT)
     assert f"<!-- speed -->\n{bench.table(lines)}\n<!-- end of speed -->" in bench.README.read_text()
+
+
+def test_the_fast_way_is_compared_with_the_plain_one(tmp_path, capsys):
+    arguments = ["--data", "builtin", "--epochs", "1", "--fraction", "0.05", "--seeds", "2", "--width", "0.05", "--output", str(tmp_path)]
+    precision.main(arguments)
+    frame = pd.read_csv(tmp_path / "precision.csv").set_index(["side", "seed"])
+    assert frame.precision["plain"].eq("float32").all() and frame.precision["fast"].eq(backend.best_precision()).all()
+    np.testing.assert_allclose(frame.loss["fast"], frame.loss["plain"], rtol=0.05)  # one short epoch from the same seeds
+    capsys.readouterr()
+    precision.main(arguments)
+    assert "epoch" not in capsys.readouterr().out
 
 
 def test_both_sides_read_the_same_csv(tmp_path):

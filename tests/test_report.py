@@ -158,6 +158,18 @@ def test_overview_has_every_network_and_no_empty_cell():
     assert frame.loc["baseline", ["seeds", "accuracy: this run"]].tolist() == [0, "not run"]
 
 
+def test_six_sets_have_the_report_s_numbers_behind_the_run_s():
+    run = FakeRun(0.6, per_set={"sections": (0.3, 2)})
+    accuracy = report.six_sets({"final": [run]}, "accuracy").set_index("network")
+    assert len(accuracy) == len(report.NETWORKS) and not accuracy.isna().any(axis=None)
+    assert accuracy.loc["final", ["epochs", "seeds", "clean"]].tolist() == ["1 of 55", 1, "0.600 (0.596)"]
+    shown = [float(accuracy.loc["final", name.replace("_", " ")].split()[0]) for name in distortions.NAMES]
+    assert np.mean(shown) == pytest.approx(0.3, abs=0.001) and accuracy.loc["final", "occlusion"].endswith("(0.443)")
+    assert accuracy.loc["baseline", "speckle"] == "not run (0.192)"
+    assert accuracy.loc["5 blocks, wired as listed", "clean"] == "not run"
+    assert report.six_sets({"final": [run]}, "loss").set_index("network").loc["final", "clean"].endswith("(1.10)")
+
+
 def test_class_recalls_by_hand():
     run = FakeRun(1.0)
     labels = run.labels("clean")
