@@ -95,6 +95,9 @@ def noise_unit(images, seed=0):
     return _to_uint8(images + 255 * 2 * _normal(images, seed))
 
 
+# Measured on trained networks (`defects.noise_readings`; results/fer2013), "snippet_cast" alone comes near the report's accuracy
+# under Gaussian noise; it is the cast that the report's speckle has, too. So it is the report's form.
+REPORT_NOISE = "snippet_cast"
 NOISE_READINGS = {
     "snippet": noise_snippet, "darkening": noise_darkening, "snippet_cast": noise_snippet_cast,
     "snippet_unit": noise_snippet_unit, "variance": noise_variance, "sigma": noise_sigma,
@@ -145,7 +148,7 @@ def _black_out(images, top, left, side):
 
 
 _REPORT = {
-    "gaussian_blur": _report_blur, "gaussian_noise": NOISE_READINGS["snippet"],
+    "gaussian_blur": _report_blur, "gaussian_noise": NOISE_READINGS[REPORT_NOISE],
     "salt_pepper": _report_salt_pepper, "speckle": _report_speckle, "occlusion": _report_occlusion,
 }
 

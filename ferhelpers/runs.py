@@ -32,7 +32,7 @@ from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import hold, write_json
 
 MANIFEST = "manifest.json"
-FORMAT = 2  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
+FORMAT = 3  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
 
 
 class Predictions:

@@ -49,9 +49,9 @@ def test_report_blur_is_cv2_image_by_image(n, seed):
     assert np.abs(out.astype(int) - by_sigma).mean() < 1.5  # "sigma 0" takes fixed taps, close to this sigma
 
 
-def test_report_noise_is_cv2_add_weighted_within_rounding():
+def test_the_snippet_s_noise_is_cv2_add_weighted_within_rounding():
     images = pictures(50)
-    out = apply("gaussian_noise", images)
+    out = NOISE_READINGS["snippet"](images)
     nothing = np.zeros((48, 48), np.float32)
     dark = np.stack([cv2.addWeighted(image.astype(np.float32), 0.75, nothing, 0.25, 0) for image in images])
     difference = out.astype(np.float32)[images > 4] - dark[images > 4]
@@ -82,9 +82,8 @@ def test_noise_readings_that_cast():
     assert (NOISE_READINGS["snippet_cast"](images) > 80).mean() == pytest.approx(below, abs=0.005)
     assert (NOISE_READINGS["saturated"](images) == 255).mean() == pytest.approx(below, abs=0.005)
     assert np.isin(NOISE_READINGS["unit"](images), (0, 255)).mean() > 0.7
-    assert list(NOISE_READINGS)[0] == "snippet"
-    assert np.array_equal(apply("gaussian_noise", images),
-                          NOISE_READINGS["snippet"](images, np.random.default_rng([0, NAMES.index("gaussian_noise")])))
+    reading = NOISE_READINGS[distortions.REPORT_NOISE]
+    assert np.array_equal(apply("gaussian_noise", images), reading(images, np.random.default_rng([0, NAMES.index("gaussian_noise"), 0])))
 
 
 def slow_speckle(image, gauss):

@@ -1,0 +1,26 @@
+"""The stored results are whole, hold numbers only, and the README's table is theirs."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ferhelpers.runs import FORMAT, Store
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "results"))
+import summary  # noqa: E402
+
+
+def test_the_readme_shows_the_stored_results():
+    assert f"<!-- results -->\n{summary.summary()}\n<!-- end of results -->" in summary.README.read_text()
+
+
+@pytest.mark.parametrize("run", Store("", results=summary.RESULTS).results, ids=lambda run: run.folder.name)
+def test_every_stored_run_is_whole_and_says_how_it_was_made(run):
+    assert run.config["data"]["official"] and run.config["command"].startswith("python run_all.py ")
+    assert run.config["format"] == FORMAT and len(run.history) == run.config["experiment"]["epochs"]
+    assert run.metrics.set_index(["test_set", "layout"]).n["clean", "whole"] == 3589
+    assert all(0 <= run.heatmaps(layer).min() <= run.heatmaps(layer).max() <= 1 for layer in run.layers)
+    tracked = {"config.json", "history.csv", "predictions.npz", "metrics.json", "gradcam.npz", "manifest.json"}
+    assert {path.name for path in run.folder.iterdir()} - {"model.keras"} == tracked
