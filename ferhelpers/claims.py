@@ -189,7 +189,7 @@ def _baseline_overfits(runs: dict) -> Judgement:
     if len(curve) <= last:
         return Judgement(this_run, NOT_RUN, f"the claim is about the epochs after {last}; {len(curve)} were trained")
     level = curve[first - 1 : last].mean()
-    low, high = _loss_interval(per_image(runs, name, "validation", "loss"))
+    low, high = evaluation.mean_interval(per_image(runs, name, "validation", "loss"))
     return Judgement(
         this_run,
         SUPPORTED if low > level else CONTRADICTED if high < level else UNDECIDED,
@@ -208,16 +208,11 @@ def _final_overfits_less(runs: dict) -> Judgement:
         for name in ("baseline", "final")
     )
     this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
-    low, high = _loss_interval(baseline)
+    low, high = evaluation.mean_interval(baseline)
     if low <= 0:
         return Judgement(this_run, NOT_RUN, f"the baseline does not overfit here: its gap is {low:+.2f} to {high:+.2f}")
     comparison = Comparison("gap of the baseline - gap of the final network", evaluation.paired(baseline, final))
     return Judgement(this_run, judge([comparison]), f"{comparison.label}: {_shown(comparison.difference, 'loss')}")
-
-
-def _loss_interval(losses: np.ndarray) -> tuple[float, float]:
-    """Of the mean of losses (seeds, N)."""
-    return evaluation.interval_over_seeds(losses) if len(losses) > 1 else evaluation.loss_interval(losses[0])
 
 
 def _disgust_not_recognised(runs: dict) -> Judgement:

@@ -14,7 +14,6 @@ from scipy import special, stats
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import DescrStatsW
 
 from ferhelpers import distortions
 from ferhelpers.errors import InputError
@@ -108,14 +107,6 @@ def accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:
     return max(0.0, min(float(low), accuracy)), min(1.0, max(float(high), accuracy))  # rounding can leave it outside
 
 
-def loss_interval(losses) -> tuple[float, float]:
-    """95 % Student interval of a mean loss, from the losses (N,) of its images; NaN where there is only one."""
-    if len(losses) < 2:
-        return np.nan, np.nan
-    low, high = DescrStatsW(losses).tconfint_mean(alpha=1 - CONFIDENCE)
-    return float(low), float(high)
-
-
 class Difference(NamedTuple):
     """First classifier minus second, on the same images."""
 
@@ -162,9 +153,22 @@ def paired(a, b, seed: int = 0) -> Difference:
     return Difference(float(value), float(low), float(high), float(p), a.shape[1])
 
 
-def interval_over_seeds(values, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean of `values` (seeds, N): percentile bootstrap over seeds and images; with two or three seeds it is
-    too narrow, as any interval from so few is."""
+def mean_interval(values, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a mean, by the percentile bootstrap.
+
+    Args:
+        values: (N,) one value an image; or (seeds, N): then seeds are drawn as well as images. With two or three seeds the interval is
+            too narrow, as any from so few is.
+        seed: of the bootstrap.
+
+    Returns:
+        (low, high); NaN where there is only one image.
+
+    Source: Efron and Tibshirani 1993, chapter 13. Used in: 03 to 07.
+    """
+    values = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if values.shape[1] < 2:
+        return np.nan, np.nan
     low, high = np.quantile(_resampled_means(values, seed, np.random.default_rng(seed)), TAILS)
     return float(low), float(high)
 
@@ -176,7 +180,7 @@ def _resampled_means(values, seed, rng) -> np.ndarray:
     return np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)
 def _image_weights(n, seed, resamples) -> np.ndarray:
     """float64 (resamples, n): how often each image is in a sample of n images drawn with replacement, over n."""
     rng = np.random.default_rng(seed)
@@ -210,7 +214,7 @@ def scores(run) -> pd.DataFrame:
         share, of_images = accuracy(logits, labels), losses(logits, labels)
         rows.append((
             test_set, layout, len(labels), share, of_images.mean(), macro_f1(logits, labels),
-            *accuracy_interval(share, len(labels)), *loss_interval(of_images),
+            *accuracy_interval(share, len(labels)), *mean_interval(of_images),
         ))
     columns = ("test_set", "layout", "n", "accuracy", "loss", "macro_f1", "low", "high", "loss_low", "loss_high")
     return pd.DataFrame(rows, columns=list(columns))

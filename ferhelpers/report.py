@@ -144,7 +144,7 @@ def _measured(runs: list) -> pd.DataFrame:
             of_seeds = [evaluation.predictions(run, test_set, layout) for run in runs]
             for measure, columns in ((evaluation.correct, ["low", "high"]), (evaluation.losses, ["loss_low", "loss_high"])):
                 values = np.array([measure(*of_seed) for of_seed in of_seeds])
-                frame.loc[(test_set, layout), columns] = evaluation.interval_over_seeds(values)
+                frame.loc[(test_set, layout), columns] = evaluation.mean_interval(values)
     return frame
 
 

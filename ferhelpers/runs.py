@@ -32,7 +32,7 @@ from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import hold, write_json
 
 MANIFEST = "manifest.json"
-FORMAT = 3  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
+FORMAT = 4  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
 
 
 class Predictions:
@@ -206,7 +206,7 @@ class Store:
     @staticmethod
     def seal(folder: Path) -> Run:
         """Write the manifest over all files of the folder: from now on it is a run."""
-        files = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "checkpoint")))
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "checkpoint", MANIFEST)))
         write_json(folder / MANIFEST, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
         return Run(folder)
 

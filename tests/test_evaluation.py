@@ -80,10 +80,15 @@ def test_interval_of_a_test_set_and_of_a_section(n, half_width):
     assert (high - low) / 2 == pytest.approx(half_width, abs=5e-4)
 
 
-def test_loss_interval_by_hand():
+def test_interval_of_a_mean():
+    values = np.random.default_rng(0).exponential(2.0, 4000)
+    low, high = evaluation.mean_interval(values)
+    error = 1.96 * values.std() / 4000**0.5
+    assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.15 * error)
+    rare = np.r_[np.zeros(200), 50.0]  # Student's interval would begin below 0
+    assert evaluation.mean_interval(rare)[0] >= 0
     # mean 2, standard error 1/sqrt(3), Student's t for 2 degrees of freedom 4.3027
-    assert evaluation.loss_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
-    assert np.isnan(evaluation.loss_interval([1.0])).all()
+    assert np.isnan(evaluation.mean_interval([1.0])).all()
 
 
 def test_paired_difference_of_accuracies_by_mcnemar():
@@ -142,7 +147,7 @@ def test_paired_over_seeds_has_the_spread_of_both_levels():
     assert difference.value == pytest.approx(a.mean() - b.mean())
     assert difference.high - difference.low == pytest.approx(2 * 1.96 * error, rel=0.1)
     assert evaluation.paired(a, b) == difference
-    unpaired = evaluation.interval_over_seeds(a)
+    unpaired = evaluation.mean_interval(a)
     assert unpaired[1] - unpaired[0] == pytest.approx(2 * 1.96 * (a.mean(axis=1).var() / 30 + 1 / 400) ** 0.5, rel=0.15)
 
 

@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from ferhelpers import evaluation
 from ferhelpers.runs import FORMAT, Store
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +22,7 @@ def test_the_readme_shows_the_stored_results():
 def test_every_stored_run_is_whole_and_says_how_it_was_made(run):
     assert run.config["data"]["official"] and run.config["command"].startswith("python run_all.py ")
     assert run.config["format"] == FORMAT and len(run.history) == run.config["experiment"]["epochs"]
+    pd.testing.assert_frame_equal(run.metrics, evaluation.scores(run))
     assert run.metrics.set_index(["test_set", "layout"]).n["clean", "whole"] == 3589
     assert all(0 <= run.heatmaps(layer).min() <= run.heatmaps(layer).max() <= 1 for layer in run.layers)
     tracked = {"config.json", "history.csv", "predictions.npz", "metrics.json", "gradcam.npz", "manifest.json"}
