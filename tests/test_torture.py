@@ -16,7 +16,7 @@ def test_a_run_that_is_killed_leaves_the_store_of_an_undisturbed_one(tmp_path, c
     folder = next((other / "runs").glob("cnn2*"))
     with np.load(folder / "predictions.npz") as file:
         arrays = dict(file)
-    arrays["clean"][0, 0] = np.nextafter(arrays["clean"][0, 0], np.float32(9))
+    arrays["clean"][0, 0] = np.nextafter(arrays["clean"][0, 0], np.float16(9))
     np.savez_compressed(folder / "predictions.npz", **arrays)
     (folder / "checkpoint").touch()
     assert torture.compare(one, other) == [
