@@ -326,17 +326,18 @@ def levels(tables: list[str], runs: dict, metric: str) -> pd.DataFrame:
 
     Args:
         tables: such as ["3", "4"]; each holds one test set.
-        runs: experiment -> list of runs.
+        runs: experiment -> list of runs; networks that it does not name are left out.
         metric: "accuracy" or "loss".
 
     Returns:
         DataFrame, one row a test set and level: test_set, level, measured, low, high (95 % interval; these three NaN for a
-        network that was not run, and its level says so), published.
+        network whose list is empty, and its level says so), published.
 
     Used in: 04, 05, 06, 07.
     """
     interval = ["low", "high"] if metric == "accuracy" else ["loss_low", "loss_high"]
     lines = pd.concat([published(table) for table in tables])
+    lines = lines[lines["experiment"].isin(runs)]
     scores = {name: _measured(found) for name in set(lines["experiment"]) if (found := runs_of(runs, name))}
     rows = []
     for line in lines.itertuples():
