@@ -100,7 +100,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, in every notebook that has it; may be repeated"
     )
     parser.add_argument("--seeds", metavar="N", help="train each network with N seeds")
-    parser.add_argument("--results", default="", metavar="DIR", help="show the runs of that output folder; train nothing")
+    parser.add_argument("--results", metavar="DIR", help="show the runs of that output folder; train nothing")
     parser.add_argument("--train-only", action="store_true", help="run the trainings without Jupyter")
     parser.add_argument("--networks", metavar="final,blocks_1", help="with --train-only: train these networks")
     parser.add_argument("--no-html", action="store_true", help="leave the notebooks as .ipynb")
@@ -122,7 +122,7 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file; give a folder")
     networks = _networks(options, chosen)
-    results = _path("--results", options.results) if options.results else ""
+    results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo")
     if results and options.train_only:

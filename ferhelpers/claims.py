@@ -9,7 +9,7 @@ fifths. Then:
     undecided at this sample size   neither
     not run                         a network that the claim is about was not trained, or not as the claim needs it
 
-`runs` is as in `report`. With several seeds the intervals cover the choice of images and of seeds. Networks are compared only
+`runs` is as in `report`. With several seeds the intervals cover the choice of images and of seeds (that of disgust: of images). Networks are compared only
 where they were trained on one schedule: each for the same share of the report's epochs.
 """
 
@@ -337,7 +337,7 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
             judgement = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were trained on one schedule, not {lengths}")
         else:
             judgement = claim.judged(runs)
-        seeds = max(len(runs_of(runs, name)) for name in claim.networks)
-        evidence = judgement.evidence + (f"; mean of {seeds} seeds" if seeds > 1 else "")
+        seeds = [len(runs_of(runs, name)) for name in claim.networks]
+        evidence = judgement.evidence + (f"; seeds: {', '.join(map(str, seeds))}" if max(seeds) > 1 else "")
         rows.append((claim.text, claim.source, claim.says, judgement.this_run, judgement.verdict, evidence))
     return pd.DataFrame(rows, columns=["claim", "source", "report says", "this run", "verdict", "evidence"])

@@ -40,7 +40,7 @@ def confusion_check(runs: dict, seed: int = 0) -> pd.DataFrame:
     """Do the confusion matrices belong to the accuracies? The report's, and this run's in the right and in a wrong order.
 
     Args:
-        runs: experiment -> list of runs; the first seed is shown.
+        runs: experiment -> list of runs; the first seed is shown. Networks that it does not name are left out, unless it is empty.
         seed: of the shuffle.
 
     Returns:
@@ -52,6 +52,8 @@ def confusion_check(runs: dict, seed: int = 0) -> pd.DataFrame:
     """
     rows = []
     for experiment, matrix in published_confusions().items():
+        if runs and experiment not in runs:
+            continue
         found = runs_of(runs, experiment)
         row = {
             "network": NETWORKS[experiment],
@@ -131,12 +133,15 @@ def noise_readings(runs: dict) -> pd.DataFrame:
     for reading, function in distortions.NOISE_READINGS.items():
         away = []
         for line in lines.itertuples():
+            protocol, scores = PROTOCOL[line.experiment], []
             for run in runs_of(runs, line.experiment):
-                content, protocol = run.config["experiment"], PROTOCOL[line.experiment]
+                content = run.config["experiment"]
                 if content["epochs"] == protocol.epochs and (content["weights"] == "none") == (protocol.weights == "none"):
                     logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
-                    accuracy, loss = evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)
-                    away.append((line.table, abs(accuracy - line.accuracy), abs(loss - line.loss)))
+                    scores.append((evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)))
+            if scores:
+                accuracy, loss = np.mean(scores, axis=0)
+                away.append((line.table, abs(accuracy - line.accuracy), abs(loss - line.loss)))
         frame = pd.DataFrame(away, columns=["table", *DIGITS])
         row = {"reading": reading, "what it is": function.__doc__.splitlines()[0]}
         for name, part in {**{f"Table {table}": frame[frame.table == table] for table in lines.table.unique()}, "all": frame}.items():

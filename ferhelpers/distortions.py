@@ -95,8 +95,8 @@ def noise_unit(images, seed=0):
     return _to_uint8(images + 255 * 2 * _normal(images, seed))
 
 
-# Measured on trained networks (`defects.noise_readings`; results/fer2013), "snippet_cast" alone comes near the report's accuracy
-# under Gaussian noise; it is the cast that the report's speckle has, too. So it is the report's form.
+# On the networks in results/fer2013 (`defects.noise_readings`), "snippet_cast" comes nearest to the report's accuracy and loss under
+# Gaussian noise; it is the cast that the report's speckle has, too. So it is taken for the report's form.
 REPORT_NOISE = "snippet_cast"
 NOISE_READINGS = {
     "snippet": noise_snippet, "darkening": noise_darkening, "snippet_cast": noise_snippet_cast,

@@ -2,7 +2,7 @@
 
 `runs` is everywhere a dict: name of the experiment (`NETWORKS`) -> list of runs, one a seed. An experiment that is
 missing, or has an empty list, is shown as "not run". With several seeds a number is the mean over them, and its interval
-covers the choice of test images and of seeds; with one, that of the images alone.
+covers the choice of test images and of seeds (recalls: of images); with one, that of the images alone.
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ def class_recall_table(runs: dict) -> pd.DataFrame:
     """Recall of each class on the clean test set: the networks whose confusion matrices the report shows, and EfficientNet.
 
     Args:
-        runs: experiment -> list of runs.
+        runs: experiment -> list of runs; networks that it does not name are left out.
 
     Returns:
         DataFrame, one row a class: class, then for each network report (diagonal over row sum of its published matrix;
@@ -301,6 +301,8 @@ def class_recall_table(runs: dict) -> pd.DataFrame:
     """
     columns = {"class": list(CLASSES)}
     for experiment in ("baseline_test_validation", "baseline", "final", "efficientnet"):
+        if experiment not in runs:
+            continue
         name, found = network_name(runs, experiment), runs_of(runs, experiment)
         if experiment in published_confusions():
             matrix = published_confusions()[experiment]
@@ -448,6 +450,9 @@ def sections_and_whole(runs: dict) -> pd.DataFrame:
     Used in: 07.
     """
     scores = [run.metrics.set_index(["test_set", "layout"]) for found in runs.values() for run in found]
+    columns = ["distortion", "images", "networks", "mean difference", "least", "most", "standard error by chance"]
+    if not scores:
+        return pd.DataFrame([(name, *(NOT_RUN,) * (len(columns) - 1)) for name in distortions.NAMES], columns=columns)
     rows = []
     for name in distortions.NAMES:
         whole, section = (np.array([frame.accuracy[name, layout] for frame in scores]) for layout in ("whole", "section"))
@@ -455,5 +460,4 @@ def sections_and_whole(runs: dict) -> pd.DataFrame:
         chance = math.sqrt(share * (1 - share) * (1 / n - 1 / total))
         difference = section - whole
         rows.append((name, n, len(scores), *(f"{value:+.3f}" for value in (difference.mean(), difference.min(), difference.max())), chance))
-    columns = ["distortion", "images", "networks", "mean difference", "least", "most", "standard error by chance"]
     return pd.DataFrame(rows, columns=columns)

@@ -168,7 +168,8 @@ class Store:
         """The finished runs of these experiments, each with `seeds` seeds: name -> one run a seed, [] where there is none.
 
         Among stored results, the longest training of each network (for EfficientNet, of those from stored weights if there are
-        any) with all its seeds, whatever the schedule asked for: full-protocol runs replace shorter ones by being there.
+        any; among equally long ones the one asked for) with all its seeds, whatever the schedule asked for: full-protocol runs
+        replace shorter ones by being there.
 
         Raises:
             InputError: a run is damaged; no stored result is of this data.
@@ -187,13 +188,14 @@ class Store:
         on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]
         if not on_this_data:
             raise InputError(f"{self.results[0].folder.parent} holds no run on these images: give the data that they were trained on")
-        schedules = {}
+        asked, schedules = experiment.content(), {}
         for run in on_this_data:
-            content = dict(run.config["experiment"])
-            if Experiment.network(content) == Experiment.network(experiment.content()):
-                del content["seed"]
-                schedules.setdefault((content["weights"] != "none", content["epochs"], json.dumps(content)), []).append(run)
-        return sorted(schedules[max(schedules)], key=lambda run: run.config["experiment"]["seed"]) if schedules else []
+            content = run.config["experiment"]
+            if Experiment.network(content) == Experiment.network(asked):
+                content = {**content, "seed": asked["seed"]}
+                rank = content["weights"] != "none", content["epochs"], content == asked, json.dumps(content)
+                schedules.setdefault(rank, {})[run.config["experiment"]["seed"]] = run
+        return [run for _, run in sorted(schedules[max(schedules)].items())] if schedules else []
 
     def path(self, experiment: Experiment, fingerprint: str) -> Path:
         """The folder of this run, finished or not."""

@@ -24,6 +24,7 @@ from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Store
 
 VALIDATION_SHARE = 0.15  # report section 3
 PREDICTION_BATCH = 256
+FLOAT16 = (-65504, 65504)  # its range: a logit outside (NaN apart) is as sure there as anywhere
 
 
 def train_all(
@@ -177,7 +178,8 @@ def _train(experiment: Experiment, dataset: Dataset, store: Store, name: str, pr
         progress(_line(name, experiment.epochs, history))
 
     test_sets = {**distortions.test_sets(dataset), **distortions.noise_sets(dataset), "validation": validation}
-    logits = predict(model, np.concatenate([split.images for split in test_sets.values()])).astype("float16")
+    logits = predict(model, np.concatenate([split.images for split in test_sets.values()]))
+    logits = np.clip(logits, *FLOAT16).astype("float16")
     ends = np.cumsum([len(split) for split in test_sets.values()])
     arrays = dict(zip(test_sets, np.split(logits, ends[:-1]), strict=True))
     arrays |= {"labels/public": dataset.public.labels, "labels/private": dataset.private.labels}

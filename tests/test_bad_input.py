@@ -213,6 +213,7 @@ ARGUMENTS = [
     (["--train-only", "--networks", ""], "no chosen notebook trains ''"),
     (["--train-only", "--networks", "final", "--only", "04"], "no chosen notebook trains 'final'; there are blocks_1"),
     (["--results", "nowhere"], "nowhere: no folder runs is there"),
+    (["--results", ""], "--results is empty"),
     (["--results", __file__], "no folder runs is there"),
     (["--results", "notebooks"], "no folder runs is there"),
     (["--output", __file__], "is a file; give a folder"),

@@ -253,11 +253,11 @@ def test_five_of_seven_classes(better, worse, expected):
 
 def test_seeds_are_averaged_and_named_and_their_spread_counts():
     runs = study(blocks_3=(0.6, 2))
-    runs["blocks_3"] = [FakeRun(0.60), FakeRun(0.70)]
+    runs["blocks_3"] = [FakeRun(0.64), FakeRun(0.65), FakeRun(0.66)]
     found = row(runs, HYPOTHESIS_1)
     assert found["this run"].startswith("most accurate: 3 blocks, 0.650")
-    assert found["verdict"] == SUPPORTED and found["evidence"].endswith("mean of 2 seeds")
-    runs["blocks_3"] = [FakeRun(0.40), FakeRun(0.90)]  # the same mean; the others are at 0.5
+    assert found["verdict"] == SUPPORTED and found["evidence"].endswith("seeds: 3, 1, 1, 1, 1")
+    runs["blocks_3"] = [FakeRun(0.40), FakeRun(0.65), FakeRun(0.90)]  # the same mean; the others are at 0.5
     assert verdict(runs, HYPOTHESIS_1) == UNDECIDED
 
 

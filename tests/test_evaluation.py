@@ -6,7 +6,7 @@ from fake_runs import FakeRun, logits_for
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scipy import special
+from scipy import special, stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.errors import InputError
@@ -145,10 +145,22 @@ def test_paired_over_seeds_has_the_spread_of_both_levels():
     difference = evaluation.paired(a, b)
     error = (a.mean(axis=1).var() / 30 + b.mean(axis=1).var() / 30) ** 0.5  # images cancel: both are drawn together
     assert difference.value == pytest.approx(a.mean() - b.mean())
-    assert difference.high - difference.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    stretch = (30 / 29) ** 0.5 * stats.t.ppf(0.975, 29) / 1.96
+    assert difference.high - difference.low == pytest.approx(2 * 1.96 * stretch * error, rel=0.1)
     assert evaluation.paired(a, b) == difference
     unpaired = evaluation.mean_interval(a)
     assert unpaired[1] - unpaired[0] == pytest.approx(2 * 1.96 * (a.mean(axis=1).var() / 30 + 1 / 400) ** 0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_few_seeds_do_not_make_a_difference_of_none(seeds):
+    """Networks that differ by their seed alone are not told apart more often than one time in twenty."""
+    rng, wrong = np.random.default_rng(2), 0
+    for trial in range(100):
+        image = rng.random(300)
+        a, b = (image < 0.6 + rng.normal(0, 0.05, (seeds, 1)) for _ in "ab")
+        wrong += evaluation.paired(a, b).p < 0.05
+    assert wrong <= 5
 
 
 def test_paired_p_over_seeds_follows_the_bootstrap():

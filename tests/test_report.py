@@ -174,7 +174,7 @@ def test_class_recalls_by_hand():
     run = FakeRun(1.0)
     labels = run.labels("clean")
     run._logits["clean"][labels == 1] = 0  # all disgust is taken for class 0
-    frame = report.class_recall_table({"final": [run]}).set_index("class")
+    frame = report.class_recall_table({"final": [run], "baseline": []}).set_index("class")
     assert frame["final: this run"].to_dict() == {
         "angry": 1, "disgust": 0, "fear": 1, "happy": 1, "sad": 1, "surprise": 1, "neutral": 1,
     }  # fmt: skip
@@ -240,6 +240,11 @@ def test_sections_are_set_beside_the_whole():
     means = frame["mean difference"].astype(float)
     assert means.mean() == pytest.approx(-0.05, abs=0.001)  # the sections together are 0.1 and 0.0 below
     assert (frame["least"].astype(float) <= means).all() and (means <= frame["most"].astype(float)).all()
+
+
+def test_sections_without_any_run_are_marked():
+    frame = report.sections_and_whole({"final": []})
+    assert (frame.drop(columns="distortion") == "not run").all(axis=None) and len(frame) == 5
 
 
 def test_intervals_over_seeds_are_wider_than_those_of_one():
