@@ -28,6 +28,7 @@ from ferhelpers.experiments import STUDY, Settings
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress
+from ferhelpers.runs import Store
 
 ROOT = Path(__file__).resolve().parent
 NOTEBOOKS = (
@@ -136,6 +137,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         values[name] = parameters.merge(declared[name], *layers)
         _absolute_weights(values[name])
     dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
+    if results and values.keys() & STUDY.keys():
+        _check_results(results, values, dataset)
     return Plan(values, dataset, output, command, not options.no_html, networks)
 
 
@@ -170,6 +173,15 @@ def _networks(options, chosen: list[str]) -> list[str]:
         if network not in known:
             raise InputError(f"--networks {options.networks}: no chosen notebook trains {network!r}; there are {', '.join(known)}")
     return networks
+
+
+def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
+    store = Store(results / "runs", results)
+    for name in values.keys() & STUDY.keys():
+        experiments = STUDY[name](Settings.from_parameters(values[name]))
+        if any(store.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
+            return
+    raise InputError(f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?")
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:
@@ -221,7 +233,6 @@ def train(plan: Plan) -> int:
     """Runs every training of the chosen notebooks, without Jupyter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     from ferhelpers import training
-    from ferhelpers.runs import Store
 
     for name, values in plan.values.items():
         experiments = STUDY[name](Settings.from_parameters(values)) if name in STUDY else {}

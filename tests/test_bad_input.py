@@ -15,6 +15,8 @@ import pytest
 import run_all
 from ferhelpers import parameters
 
+ROOT = Path(__file__).parents[1]
+
 SPLITS = fake_fer.arrays()
 CSV = fake_fer.csv(SPLITS)
 FILES = fake_fer.members(SPLITS)
@@ -214,6 +216,7 @@ ARGUMENTS = [
     (["--train-only", "--networks", "final", "--only", "04"], "no chosen notebook trains 'final'; there are blocks_1"),
     (["--results", "nowhere"], "nowhere: no folder runs is there"),
     (["--results", ""], "--results is empty"),
+    (["--results", str(ROOT / "results" / "fer2013")], "holds no run on these images: give the data that they were trained on"),
     (["--results", __file__], "no folder runs is there"),
     (["--results", "notebooks"], "no folder runs is there"),
     (["--output", __file__], "is a file; give a folder"),
