@@ -9,8 +9,8 @@ fifths. Then:
     undecided at this sample size   neither
     not run                         a network that the claim is about was not trained, or not as the claim needs it
 
-`runs` is as in `report`. With several seeds the intervals cover the choice of images and of seeds (that of disgust: of images). Networks are compared only
-where they were trained on one schedule: each for the same share of the report's epochs.
+`runs` is as in `report`. With several seeds the intervals cover the choice of images and of seeds (that of disgust: of images).
+Networks are compared only where they were trained on one schedule: each for the same share of the report's epochs.
 """
 
 from __future__ import annotations

@@ -241,6 +241,11 @@ def sections(n):
     return tuple(slice(a, b) for a, b in zip(bounds, bounds[1:]))
 
 
+def section(name, n):
+    """The slice of n test images that the report laid the distortion `name` on."""
+    return sections(n)[NAMES.index(name)]
+
+
 def sectioned(images, seed=0):
     """The report's distorted test set: each section with its own distortion, in the report's form.
 
@@ -275,9 +280,7 @@ def test_sets(dataset, seed=0):
             "sections": replace(public, images=sectioned(public.images, seed)), **distorted}
 
 
-def noise_section(n):
-    """The slice of n test images that the report's Gaussian noise was laid on, its second section."""
-    return sections(n)[NAMES.index("gaussian_noise")]
+test_sets.__test__ = False  # pytest takes an imported function of this name for a test
 
 
 def noise_sets(dataset, seed=0):
@@ -292,11 +295,8 @@ def noise_sets(dataset, seed=0):
 
     Used in: 07, and by every training.
     """
-    section = dataset.public.take(noise_section(len(dataset.public)))
-    return {f"noise/{name}": replace(section, images=reading(section.images, seed)) for name, reading in NOISE_READINGS.items()}
-
-
-test_sets.__test__ = False  # pytest takes an imported function of this name for a test
+    part = dataset.public.take(section("gaussian_noise", len(dataset.public)))
+    return {f"noise/{name}": replace(part, images=reading(part.images, seed)) for name, reading in NOISE_READINGS.items()}
 
 
 def sharpness(images):

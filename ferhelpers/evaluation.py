@@ -126,9 +126,9 @@ def paired(a, b, seed: int = 0) -> Difference:
 
     Returns:
         Difference: mean(a) - mean(b), its 95 % interval (percentile bootstrap over images, the same drawn for both
-        classifiers, and over the seeds of each where there are several, of which few widen it), the p value of "no difference" (one network each:
-        McNemar's exact test where all values are 0 or 1, else the paired t test; several: from the same bootstrap, so at least
-        2 / (RESAMPLES + 1)), and N.
+        classifiers, and over the seeds of each where there are several, of which few widen it), the p value of "no difference"
+        (one network each: McNemar's exact test where all values are 0 or 1, else the paired t test; several: from the same
+        bootstrap, so at least 2 / (RESAMPLES + 1)), and N.
 
     Raises:
         InputError: the values are not of the same images, or of fewer than two.
@@ -197,7 +197,7 @@ def _image_weights(n, seed, resamples) -> np.ndarray:
 def predictions(run, test_set: str, layout: str = "whole") -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, 7) and labels (N,) of one of LAYOUTS, from a run as in `scores`."""
     if test_set in distortions.NAMES and layout == "section":
-        part = distortions.sections(len(run.labels("sections")))[distortions.NAMES.index(test_set)]
+        part = distortions.section(test_set, len(run.labels("sections")))
         return run.logits("sections")[part], run.labels("sections")[part]
     stored = "sections" if test_set == "distorted_overall" else test_set
     return run.logits(stored), run.labels(stored)
@@ -210,8 +210,8 @@ def scores(run) -> pd.DataFrame:
         run: anything with `logits(name)` -> (N, 7) and `labels(name)` -> (N,) for the names of `distortions.test_sets`.
 
     Returns:
-        DataFrame, one row for each of LAYOUTS: test_set, layout, n, accuracy, loss, macro_f1, low, high (95 % interval of the accuracy), loss_low, loss_high.
-        `distorted_overall` is the five sections taken together.
+        DataFrame, one row for each of LAYOUTS: test_set, layout, n, accuracy, loss, macro_f1, low, high (95 % interval of the
+        accuracy), loss_low, loss_high. `distorted_overall` is the five sections taken together.
 
     Used in: every training, and through its metrics.json in 03 to 07.
     """

@@ -53,7 +53,7 @@ class Predictions:
         """uint8 (N,), 0..6."""
         split = test_set if test_set in ("private", "validation") else "public"
         labels = self.arrays[f"labels/{split}"]
-        return labels[distortions.noise_section(len(labels))] if test_set.startswith("noise/") else labels
+        return labels[distortions.section("gaussian_noise", len(labels))] if test_set.startswith("noise/") else labels
 
 
 class Run:
