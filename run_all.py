@@ -126,6 +126,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo")
+    if results and any("SEEDS" in change for _, change in changes):
+        raise InputError("--results shows every seed that is stored, and SEEDS says how many to train: give one of the two")
     if results and options.train_only:
         raise InputError("--results trains nothing, and --train-only shows nothing; give one of the two")
     shared = {"DATA": _source(options.data), "OUTPUT": str(output), "RESULTS": str(results)}

@@ -43,7 +43,9 @@ class Comparison(NamedTuple):
     difference: Difference
 
 
-class Judgement(NamedTuple):  # the last three columns of `verdicts`
+class Judgement(NamedTuple):
+    """What a run says of a claim: columns of `verdicts`."""
+
     this_run: str
     verdict: str
     evidence: str
@@ -317,8 +319,8 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
         notebook: "03" to "07" for the claims that this notebook answers; None for all.
 
     Returns:
-        DataFrame, one row a claim: claim, source (section or tables of the report), report says, this run, verdict (one
-        of VERDICTS), evidence.
+        DataFrame, one row a claim: claim, verdict (one of VERDICTS), report says, this run, evidence, source (section or tables
+        of the report).
 
     Raises:
         InputError: two networks of one claim were tested on different images.
@@ -339,5 +341,5 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
             judgement = claim.judged(runs)
         seeds = [len(runs_of(runs, name)) for name in claim.networks]
         evidence = judgement.evidence + (f"; seeds: {', '.join(map(str, seeds))}" if max(seeds) > 1 else "")
-        rows.append((claim.text, claim.source, claim.says, judgement.this_run, judgement.verdict, evidence))
-    return pd.DataFrame(rows, columns=["claim", "source", "report says", "this run", "verdict", "evidence"])
+        rows.append((claim.text, judgement.verdict, claim.says, judgement.this_run, evidence, claim.source))
+    return pd.DataFrame(rows, columns=["claim", "verdict", "report says", "this run", "evidence", "source"])

@@ -67,7 +67,7 @@ class Run:
         try:
             self._manifest = dict(json.loads((folder / MANIFEST).read_bytes()))
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{folder / MANIFEST} is damaged; delete the folder {folder} to train this run anew") from error
+            raise self._unusable(f"{folder / MANIFEST} is damaged") from error
         self.config = json.loads(self._read("config.json"))
         self.key = self.config["key"]
         self.chosen = np.array(self.config["chosen"])
@@ -126,14 +126,14 @@ class Run:
     def _read(self, name: str) -> bytes:
         path = self.folder / name
         if not path.is_file():
-            raise InputError(f"{path} is missing; delete the folder {self.folder} to train this run anew")
+            raise self._unusable(f"{path} is missing")
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != self._manifest.get(name):
-            raise InputError(
-                f"{path} is damaged (its SHA-256 is not the one in {MANIFEST}); "
-                f"delete the folder {self.folder} to train this run anew"
-            )
+            raise self._unusable(f"{path} is damaged (its SHA-256 is not the one in {MANIFEST})")
         return content
+
+    def _unusable(self, why: str) -> InputError:
+        return InputError(f"{why}; delete the folder {self.folder}, and this run counts as one that was never trained")
 
 
 class Store:
@@ -167,9 +167,9 @@ class Store:
     def find_all(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
         """The finished runs of these experiments, each with `seeds` seeds: name -> one run a seed, [] where there is none.
 
-        Among stored results, the longest training of each network (for EfficientNet, of those from stored weights if there are
-        any; among equally long ones the one asked for) with all its seeds, whatever the schedule asked for: full-protocol runs
-        replace shorter ones by being there.
+        Among stored results, the training that is asked for or, where it is not there, the longest of this network (for
+        EfficientNet, of those from stored weights if there are any), with all its seeds: full-protocol runs replace shorter ones
+        by being there.
 
         Raises:
             InputError: a run is damaged; no stored result is of this data.
@@ -177,14 +177,14 @@ class Store:
         Used in: 07.
         """
         if self.results is not None:
-            return {name: self._longest(experiment, fingerprint) for name, experiment in experiments.items()}
+            return {name: self._stored(experiment, fingerprint) for name, experiment in experiments.items()}
         runs = {name: [] for name in experiments}
         for name, experiment in with_seeds(experiments, seeds):
             if run := self.find(experiment, fingerprint):
                 runs[name].append(run)
         return runs
 
-    def _longest(self, experiment: Experiment, fingerprint: str) -> list[Run]:
+    def _stored(self, experiment: Experiment, fingerprint: str) -> list[Run]:
         on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]
         if not on_this_data:
             raise InputError(f"{self.results[0].folder.parent} holds no run on these images: give the data that they were trained on")
@@ -193,7 +193,7 @@ class Store:
             content = run.config["experiment"]
             if Experiment.network(content) == Experiment.network(asked):
                 content = {**content, "seed": asked["seed"]}
-                rank = content["weights"] != "none", content["epochs"], content == asked, json.dumps(content)
+                rank = content == asked, content["weights"] != "none", content["epochs"], json.dumps(content)
                 schedules.setdefault(rank, {})[run.config["experiment"]["seed"]] = run
         return [run for _, run in sorted(schedules[max(schedules)].items())] if schedules else []
 

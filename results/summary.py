@@ -1,4 +1,4 @@
-"""The README's table of results, from the runs in results/fer2013 and nothing else.
+"""The README's tables of results, from the runs in results/fer2013 and nothing else.
 
     python results/summary.py
 """
@@ -8,33 +8,47 @@ from pathlib import Path
 
 import pandas as pd
 
-from ferhelpers import claims, defects, report
-from ferhelpers.experiments import Settings, everything
+from ferhelpers import claims, defects, parameters, report
+from ferhelpers.experiments import STUDY, Settings, everything
 from ferhelpers.runs import Store
 
 RESULTS = Path(__file__).with_name("fer2013")
-README = RESULTS.parents[1] / "README.md"
+ROOT = RESULTS.parents[1]
+README = ROOT / "README.md"
+SCHEDULES = {"full": "The report's protocol", "fast": "The short schedule"}
 
 
 def summary() -> str:
-    """The networks that were run, on the report's six test sets; the readings of its noise; the claims that could be judged."""
+    """For each schedule the networks that were run, on the report's six test sets; the readings of its noise; the verdicts."""
     store = Store(RESULTS, results=RESULTS)
-    runs = store.find_all(everything(Settings()), store.results[0].config["data"]["fingerprint"])
+    declared = {name: parameters.declared(ROOT / "notebooks" / f"{name}.ipynb") for name in STUDY}
     parts = []
-    for metric in report.DIGITS:
-        frame = report.six_sets(runs, metric)
-        parts.append(_markdown(frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})))
-    readings = defects.noise_readings(runs)[["reading", "what it is", *(f"all: {metric}" for metric in report.DIGITS)]]
-    names = {f"all: {metric}": f"distance of the {metric} from the report's" for metric in report.DIGITS}
-    parts.append("Candidate readings of the report's Gaussian noise, on the networks that had the report's epochs:")
-    parts.append(_markdown(readings.rename(columns=names)))
-    frame = claims.verdicts(runs)
-    judged = frame[frame.verdict != report.NOT_RUN]
-    if len(judged):
-        parts.append(_markdown(judged[["claim", "source", "verdict", "evidence"]]))
-    lacking = "; ".join(report.NETWORKS[name] for name in report.NETWORKS if not runs[name]) or "none"
-    parts.append(f"Not run yet: {lacking}. Claims that could not be judged from these runs: {len(frame) - len(judged)} of {len(frame)}.")
+    for profile, title in SCHEDULES.items():
+        values = parameters.read_profile(ROOT / "profiles" / f"{profile}.yml", declared)["07_efficientnet"]
+        asked = everything(Settings.from_parameters(values))
+        found = store.find_all(asked, store.results[0].config["data"]["fingerprint"])
+        runs = {
+            name: [run for run in found[name] if run.config["experiment"]["epochs"] == experiment.epochs]
+            for name, experiment in asked.items()
+        }
+        parts.append(f"### {title} (`--profile {profile}`)")
+        for metric in report.DIGITS:
+            frame = report.six_sets(runs, metric)
+            parts.append(_markdown(frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})))
+        if profile == "full":
+            parts += ["Candidate readings of the report's Gaussian noise, by their distance from its numbers:", _readings(runs)]
+        frame = claims.verdicts(runs)
+        judged = frame[frame.verdict != report.NOT_RUN]
+        if len(judged):
+            parts.append(_markdown(judged[["claim", "verdict", "report says", "this run"]]))
+        lacking = "; ".join(report.NETWORKS[name] for name in report.NETWORKS if not runs[name]) or "none"
+        parts.append(f"Not run yet: {lacking}. Claims that could not be judged from these runs: {len(frame) - len(judged)} of {len(frame)}.")
     return "\n\n".join(parts)
+
+
+def _readings(runs: dict) -> str:
+    names = {f"all: {metric}": f"distance of the {metric}" for metric in report.DIGITS}
+    return _markdown(defects.noise_readings(runs)[["reading", "what it is", *names]].rename(columns=names))
 
 
 def _markdown(frame: pd.DataFrame) -> str:

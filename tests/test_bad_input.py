@@ -218,6 +218,7 @@ ARGUMENTS = [
     (["--results", ""], "--results is empty"),
     (["--results", str(ROOT / "results" / "fer2013")], "holds no run on these images: give the data that they were trained on"),
     (["--results", __file__], "no folder runs is there"),
+    (["--results", str(ROOT / "results" / "fer2013"), "--seeds", "2"], "--results shows every seed that is stored"),
     (["--results", "notebooks"], "no folder runs is there"),
     (["--output", __file__], "is a file; give a folder"),
     *(([option, "~nosuchuser/x"], "cannot be the path of a file") for option in ("--data", "--output", "--results")),

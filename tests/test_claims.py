@@ -80,7 +80,7 @@ def test_one_interval_below_zero_among_many_must_survive_holm():
 def test_everything_has_a_verdict_and_no_cell_is_empty():
     for runs in ({}, study(n=200), {"final": study(n=200)["final"], "baseline": []}):
         frame = claims.verdicts(runs)
-        assert list(frame) == ["claim", "source", "report says", "this run", "verdict", "evidence"]
+        assert list(frame) == ["claim", "verdict", "report says", "this run", "evidence", "source"]
         assert set(frame["verdict"]) <= set(claims.VERDICTS)
         assert not frame.isna().any(axis=None) and not (frame == "").any(axis=None)
     assert set(claims.verdicts({})["verdict"]) == {NOT_RUN}

@@ -200,19 +200,25 @@ def keep(undisturbed, output, **changes):
     Store.seal(folder)
 
 
-def test_stored_results_are_the_longest_training_with_all_its_seeds(faces, tmp_path, undisturbed):
-    short = {"epochs": 9, "seed": 3, "learning_rate": 0.3}  # as long as the next two, but not what is asked for
+def test_stored_results_are_what_is_asked_for_or_the_longest_with_all_seeds(faces, tmp_path, undisturbed):
+    other_rate = {"epochs": 9, "seed": 3, "learning_rate": 0.3}
     asked_for = {"learning_rate": 0.5, "batch_size": 7}
-    kept = ({"epochs": 2}, short, {"epochs": 9, "seed": 5, **asked_for}, {"epochs": 9, "seed": 3, **asked_for}, {"epochs": 99, "blocks": 4})
+    longest = {"epochs": 12, "seed": 1}
+    kept = (
+        {"epochs": 2}, other_rate, {"epochs": 9, "seed": 5, **asked_for}, {"epochs": 9, "seed": 3, **asked_for}, longest,
+        {"epochs": 99, "blocks": 4},
+    )  # fmt: skip
     for changes in kept:
         keep(undisturbed, tmp_path, **changes)
     store, lines = Store(tmp_path / "other", results=tmp_path), []
     asked = dataclasses.replace(TINY, augmentation=True, epochs=9, learning_rate=0.5, batch_size=7)
-    wanted = {"known": asked, "unknown": dataclasses.replace(asked, dropout=0.1)}
+    wanted = {
+        "known": asked, "other schedule": dataclasses.replace(asked, epochs=10), "unknown": dataclasses.replace(asked, dropout=0.1),
+    }  # fmt: skip
     runs = training.train_all(wanted, faces, store, progress=lines.append)
     assert [run.config["experiment"]["seed"] for run in runs["known"]] == [3, 5] and runs["unknown"] == []
     assert {run.config["experiment"]["epochs"] for run in runs["known"]} == {9}
-    assert lines == ["known: 9-3-0.5-7, 9-5-0.5-7", "unknown: not among the stored results"]
+    assert lines == ["known: 9-3-0.5-7, 9-5-0.5-7", "other schedule: 12-1", "unknown: not among the stored results"]
     np.testing.assert_array_equal(runs["known"][0].logits("clean"), undisturbed.logits("clean"))
     assert not (tmp_path / "other").exists()
     with pytest.raises(InputError, match="no run on these images"):
