@@ -13,11 +13,14 @@ import cv2
 import keras
 import matplotlib
 import numpy as np
+import pandas as pd
 from keras import ops
+from scipy import stats
 
 from ferhelpers import backend, distortions
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
+from ferhelpers.report import network_name, not_run
 
 BATCH = 16  # images at a time: the fastest of 4..32 on two CPU cores, and the 17 maps of 16 images need 60 MB
 COLOURS = "plasma"  # from violet (some heat) to yellow (most), told apart by colour-blind readers too
@@ -134,6 +137,60 @@ def grid(runs: dict, dataset, layers=None, test_sets=("clean",)) -> tuple[dict[s
                 label = ", ".join([layer, *[name.replace("_", " ")] * (len(found) > 1), *[test_set] * (len(test_sets) > 1)])
                 rows[label] = overlay(faces.images, resize(run.heatmaps(layer, test_set)))
     return rows, titles
+
+
+def black_quarter(runs: dict, dataset, layer: str) -> pd.DataFrame:
+    """Does a network look at the quarter that was blacked out? The report says so of its baseline.
+
+    Args:
+        runs: experiment -> list of runs (see report.py), of which the first seed of each is taken.
+        dataset: `data.Dataset`, the one that they were tested on.
+        layer: name of a convolution, whose stored maps count.
+    Returns:
+        DataFrame, one row a network: network, faces (those with heat in both maps), the mean share of a map's heat in the black
+        quarter (an even map: 0.25), in the same quarter of the whole face, the difference and its 95 % interval (paired t).
+    Source: report, 6.1.2 and Figure 9. Used in: 03
+    """
+    if (missing := not_run(runs, *runs)) is not None:
+        return missing
+    rows = []
+    for name, (run, *_) in runs.items():
+        faces = distortions.test_sets(dataset)["occlusion"].take(run.chosen).images
+        black = (faces == 0).reshape(-1, 2, 24, 2, 24).all(axis=(2, 4)).repeat(24, axis=1).repeat(24, axis=2)
+        maps = [resize(run.heatmaps(layer, test_set)) for test_set in ("occlusion", "clean")]
+        heat = np.array([of_set.sum(axis=(1, 2)) for of_set in maps])
+        shares = np.array([(of_set * black).sum(axis=(1, 2)) for of_set in maps])[:, heat.all(axis=0)] / heat[:, heat.all(axis=0)]
+        low, high = stats.ttest_rel(*shares).confidence_interval()
+        occluded, whole = shares.mean(axis=1)
+        rows.append((network_name(runs, name), shares.shape[1], occluded, whole, occluded - whole, f"{low:+.3f} to {high:+.3f}"))
+    columns = ["network", "faces", "heat in the black quarter", "in that quarter of the whole face", "difference", "95 % interval"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def likeness(runs: dict) -> pd.DataFrame:
+    """How alike are a layer's maps of different faces? The report finds those of block 5 the same, and cuts its network for that.
+
+    Args:
+        runs: experiment -> list of runs (see report.py), of which the first seed of each is taken.
+    Returns:
+        DataFrame, one row a layer, one column a network: the mean correlation between the stored maps of two different faces, -1
+        to 1, at the layer's own resolution; maps without heat are passed over ("no heat" where fewer than two are left). Networks
+        that were not run are left out, or named if none was.
+    Source: report, 8.1. Used in: 04
+    """
+    found = {name: seeds[0] for name, seeds in runs.items() if seeds}
+    if not found:
+        return not_run(runs, *runs)
+    columns = {}
+    for name, run in found.items():
+        column = {}
+        for layer in run.layers:
+            maps = run.heatmaps(layer)
+            correlations = pd.DataFrame(maps.reshape(len(maps), -1).T).corr().to_numpy()
+            column[layer] = pd.Series(correlations[np.triu_indices(len(maps), 1)]).mean()  # passes over NaN
+        columns[network_name(runs, name)] = column
+    frame = pd.DataFrame(columns).rename_axis("layer")
+    return frame.round(2).astype(object).where(frame.notna(), "no heat")
 
 
 class _Tap(keras.layers.Layer):
