@@ -9,7 +9,7 @@ from scipy import stats
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
 from ferhelpers.experiments import PROTOCOL
-from ferhelpers.report import DIGITS, NETWORKS, NOT_RUN, published, published_confusions, runs_of
+from ferhelpers.report import DIGITS, NETWORKS, NOT_RUN, network_name, published, published_confusions, runs_of
 
 
 def shuffled_confusion(logits, labels, seed: int = 0) -> np.ndarray:
@@ -56,7 +56,7 @@ def confusion_check(runs: dict, seed: int = 0) -> pd.DataFrame:
             continue
         found = runs_of(runs, experiment)
         row = {
-            "network": NETWORKS[experiment],
+            "network": network_name(runs, experiment),
             "report: accuracy": published().query("test_set == 'clean' and experiment == @experiment")["accuracy"].iloc[0],
             "report: trace / sum": round(matrix.trace() / matrix.sum(), 3),
             "report: by chance": round(chance_agreement(matrix), 3),
@@ -119,12 +119,13 @@ def noise_readings(runs: dict) -> pd.DataFrame:
     """Which reading of the report's Gaussian noise gives the report's numbers? Each on the section that the report laid it on.
 
     Args:
-        runs: experiment -> list of runs, of which those with the report's epochs (and, for EfficientNet, pre-trained weights)
+        runs: experiment -> list of runs, of which those with the report's schedule (and, for EfficientNet, pre-trained weights)
             count: a network that has learned less has less to lose.
 
     Returns:
-        DataFrame, one row a reading, the nearest first: reading, what it is; then for each of Tables 2, 5, 11 and 17, and for all
-        their lines, the mean distance of accuracy and of loss from the report's. "not run" where no run counts.
+        DataFrame, one row a reading, the nearest in accuracy first: reading, what it is; then for each of Tables 2, 5, 11 and 17,
+        and for all their networks (two of them stand in two tables), the mean distance of accuracy and of loss from the report's.
+        "not run" where no run counts.
 
     Source: report, Tables 2, 5, 11, 17 and section 5.1. Used in: 07.
     """
@@ -133,18 +134,18 @@ def noise_readings(runs: dict) -> pd.DataFrame:
     for reading, function in distortions.NOISE_READINGS.items():
         away = []
         for line in lines.itertuples():
-            protocol, scores = PROTOCOL[line.experiment], []
+            scores = []
             for run in runs_of(runs, line.experiment):
-                content = run.config["experiment"]
-                if content["epochs"] == protocol.epochs and (content["weights"] == "none") == (protocol.weights == "none"):
+                if PROTOCOL[line.experiment].followed_by(run.config["experiment"]):
                     logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
                     scores.append((evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)))
             if scores:
                 accuracy, loss = np.mean(scores, axis=0)
-                away.append((line.table, abs(accuracy - line.accuracy), abs(loss - line.loss)))
-        frame = pd.DataFrame(away, columns=["table", *DIGITS])
+                away.append((line.table, line.experiment, abs(accuracy - line.accuracy), abs(loss - line.loss)))
+        frame = pd.DataFrame(away, columns=["table", "experiment", *DIGITS])
         row = {"reading": reading, "what it is": function.__doc__.splitlines()[0]}
-        for name, part in {**{f"Table {table}": frame[frame.table == table] for table in lines.table.unique()}, "all": frame}.items():
+        parts = {f"Table {table}": frame[frame.table == table] for table in lines.table.unique()}
+        for name, part in {**parts, "all": frame.drop_duplicates("experiment")}.items():
             row |= {f"{name}: {metric}": NOT_RUN if part.empty else round(part[metric].mean(), 3) for metric in DIGITS}
         rows.append(row)
     return pd.DataFrame(rows).sort_values("all: accuracy", ignore_index=True)

@@ -99,6 +99,11 @@ class Experiment:
         """Of a `content`, what is trained and on what; not for how long, how fast, or from which random or stored weights."""
         return {name: value for name, value in content.items() if name not in SCHEDULE}
 
+    def followed_by(self, content: dict) -> bool:
+        """Whether the training of this `content` had this experiment's schedule, and pre-trained weights if this one has them."""
+        same = all(content[name] == getattr(self, name) for name in ("epochs", "learning_rate", "decay", "batch_size"))
+        return same and (content["weights"] == "none") == (self.weights == "none")
+
     def key(self, fingerprint: str) -> str:
         """SHA-256 (hex) of the experiment's content and of the data's fingerprint: the name of its run."""
         text = json.dumps({"experiment": self.content(), "data": fingerprint}, sort_keys=True)

@@ -91,17 +91,19 @@ def epochs_of(runs: dict, experiment: str) -> str:
 
 
 def one_schedule(runs: dict, experiments) -> bool:
-    """Whether all these trainings that were run had the same share of the report's epochs (`Settings.epochs`, rounded up)."""
-    pairs = [
-        (found[0].config["experiment"]["epochs"], PROTOCOL[name].epochs / 100) for name in experiments if (found := runs_of(runs, name))
-    ]
+    """Whether all these trainings that were run had the same share of the report's epochs (`Settings.epochs`, rounded up), and
+    one learning rate, decay and batch size."""
+    contents = {name: found[0].config["experiment"] for name in experiments if (found := runs_of(runs, name))}
+    if len({(content["learning_rate"], content["decay"], content["batch_size"]) for content in contents.values()}) > 1:
+        return False
+    pairs = [(content["epochs"], PROTOCOL[name].epochs / 100) for name, content in contents.items()]
     above, most = max((epochs - 1) / share for epochs, share in pairs), min(epochs / share for epochs, share in pairs)
     return math.floor(most + 1e-9) > above + 1e-9
 
 
 def network_name(runs: dict, experiment: str) -> str:
-    """What tables call an experiment: EfficientNet with the weights that it started from; each with its epochs where the runs
-    had unequal shares of the report's."""
+    """What tables call an experiment: EfficientNet with the weights that it started from; each with its epochs and learning rate
+    where the runs had no common schedule."""
     name, found = NETWORKS[experiment], runs_of(runs, experiment)
     if experiment == "efficientnet" and found:
         weights = found[0].config["experiment"]["weights"]
@@ -111,7 +113,10 @@ def network_name(runs: dict, experiment: str) -> str:
 
 
 def _schedule(runs, experiment) -> str:
-    return "" if not runs_of(runs, experiment) or one_schedule(runs, runs) else f", {epochs_of(runs, experiment)} epochs"
+    found = runs_of(runs, experiment)
+    if not found or one_schedule(runs, runs):
+        return ""
+    return f", {epochs_of(runs, experiment)} epochs at rate {found[0].config['experiment']['learning_rate']:g}"
 
 
 def not_run(runs: dict, *experiments: str) -> pd.DataFrame | None:
@@ -139,12 +144,13 @@ def _measured(runs: list) -> pd.DataFrame:
     frame = by_set.mean()
     for metric in DIGITS:
         frame[f"{metric}_least"], frame[f"{metric}_most"] = by_set[metric].min(), by_set[metric].max()
+    measures = ((evaluation.correct, ["low", "high"], 1), (evaluation.losses, ["loss_low", "loss_high"], math.inf))
     if len(runs) > 1:
         for test_set, layout in frame.index:
             of_seeds = [evaluation.predictions(run, test_set, layout) for run in runs]
-            for measure, columns in ((evaluation.correct, ["low", "high"]), (evaluation.losses, ["loss_low", "loss_high"])):
+            for measure, columns, most in measures:
                 values = np.array([measure(*of_seed) for of_seed in of_seeds])
-                frame.loc[(test_set, layout), columns] = evaluation.mean_interval(values)
+                frame.loc[(test_set, layout), columns] = np.clip(evaluation.mean_interval(values), 0, most)
     return frame
 
 
@@ -382,7 +388,7 @@ def compared(runs: dict, first: str, second: str) -> pd.DataFrame:
         first, second: names of experiments.
 
     Returns:
-        DataFrame, one row a test set: test set, then for accuracy and for loss: first | second | difference | its 95 %
+        DataFrame, one row a test set: test set, then for accuracy and for loss: each network | difference | its 95 %
         interval | p of "no difference" (evaluation.paired; not corrected for the number of rows). Where one was not run, a
         table that says so.
 
@@ -397,8 +403,8 @@ def compared(runs: dict, first: str, second: str) -> pd.DataFrame:
             a, b = per_image(runs, first, test_set, metric), per_image(runs, second, test_set, metric)
             difference = evaluation.paired(a, b)
             row |= {
-                f"{metric}: {first}": a.mean(),
-                f"{metric}: {second}": b.mean(),
+                f"{metric}: {network_name(runs, first)}": a.mean(),
+                f"{metric}: {network_name(runs, second)}": b.mean(),
                 f"{metric}: difference": f"{difference.value:+.3f}",
                 f"{metric}: 95 % interval": f"{difference.low:+.3f} to {difference.high:+.3f}",
                 f"{metric}: p": f"{difference.p:.2g}",

@@ -174,7 +174,7 @@ class Store:
         Raises:
             InputError: a run is damaged; no stored result is of this data.
 
-        Used in: 07.
+        Used in: 03 to 07.
         """
         if self.results is not None:
             return {name: self._stored(experiment, fingerprint) for name, experiment in experiments.items()}
@@ -188,13 +188,13 @@ class Store:
         on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]
         if not on_this_data:
             raise InputError(f"{self.results[0].folder.parent} holds no run on these images: give the data that they were trained on")
-        asked, schedules = experiment.content(), {}
+        network, schedules = Experiment.network(experiment.content()), {}
         for run in on_this_data:
             content = run.config["experiment"]
-            if Experiment.network(content) == Experiment.network(asked):
-                content = {**content, "seed": asked["seed"]}
-                rank = content == asked, content["weights"] != "none", content["epochs"], json.dumps(content)
-                schedules.setdefault(rank, {})[run.config["experiment"]["seed"]] = run
+            if Experiment.network(content) == network:
+                schedule = json.dumps({**content, "seed": None})
+                rank = experiment.followed_by(content), content["weights"] != "none", content["epochs"], schedule
+                schedules.setdefault(rank, {})[content["seed"]] = run
         return [run for _, run in sorted(schedules[max(schedules)].items())] if schedules else []
 
     def path(self, experiment: Experiment, fingerprint: str) -> Path:

@@ -28,7 +28,7 @@ def summary() -> str:
         asked = everything(Settings.from_parameters(values))
         found = store.find_all(asked, store.results[0].config["data"]["fingerprint"])
         runs = {
-            name: [run for run in found[name] if run.config["experiment"]["epochs"] == experiment.epochs]
+            name: [run for run in found[name] if experiment.followed_by(run.config["experiment"])]
             for name, experiment in asked.items()
         }
         parts.append(f"### {title} (`--profile {profile}`)")

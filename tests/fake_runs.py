@@ -1,11 +1,13 @@
 """A run without a network: logits with known answers, for the tests of evaluation, report and claims."""
 
+import dataclasses
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from ferhelpers import distortions, evaluation
+from ferhelpers.experiments import Experiment
 
 TEST_SETS = ("clean", "private", "sections", *distortions.NAMES, "validation", *(f"noise/{name}" for name in distortions.NOISE_READINGS))
 
@@ -36,7 +38,7 @@ class FakeRun:
             share, sure = (per_set or {}).get(name, (accuracy, confidence))
             self._logits[name] = logits_for(self._labels, difficulty < share, sure)
         self.history = pd.DataFrame(history) if history is not None else None
-        self.config = {"experiment": {"weights": weights, "epochs": epochs}}
+        self.config = {"experiment": {**dataclasses.asdict(Experiment(epochs=epochs)), "weights": weights}}
 
     @cached_property
     def metrics(self):

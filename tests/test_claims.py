@@ -88,7 +88,7 @@ def test_everything_has_a_verdict_and_no_cell_is_empty():
 
 def test_each_notebook_answers_its_own_claims():
     parts = [claims.verdicts({}, notebook) for notebook in ("03", "04", "05", "06", "07")]
-    assert [len(part) for part in parts] == [6, 6, 2, 5, 2]
+    assert [len(part) for part in parts] == [6, 7, 2, 6, 2]
     assert pd.concat(parts, ignore_index=True).equals(claims.verdicts({}))
 
 
@@ -126,6 +126,14 @@ def test_hypothesis_1_is_judged_on_each_test_set_alone():
     runs["blocks_3"] = [FakeRun(0.6, per_set={"sections": (0.4, 2)})]
     assert verdict(runs, HYPOTHESIS_1) == SUPPORTED
     assert verdict(runs, HYPOTHESIS_1_DISTORTED) == CONTRADICTED
+
+
+def test_simpler_networks_are_better_if_each_of_the_two_beats_each_of_the_others():
+    claim = "04", "Simpler networks"
+    assert row({}, claim)["report says"] == "most accurate: 1 block, 0.317; 5 blocks: 0.309"  # means of Tables 4-8
+    assert verdict(study(blocks_1=(0.6, 2), blocks_2=(0.7, 2)), claim) == SUPPORTED
+    assert verdict(study(blocks_1=(0.6, 2)), claim) == UNDECIDED
+    assert verdict(study(blocks_1=(0.6, 2), blocks_2=(0.4, 2)), claim) == CONTRADICTED
 
 
 def test_a_lead_within_chance_is_undecided_and_the_sample_size_decides():
@@ -178,24 +186,23 @@ def test_efficientnet_without_imagenet_weights_judges_nothing_but_is_shown():
     assert verdict(runs, ACCURACY_EFFICIENTNET) == SUPPORTED
 
 
-def overfitting(history, confidence=2.0):
-    """A baseline whose stored validation loss is 2.595 - 1.0 at logit 2 and accuracy 0.5."""
-    return {"baseline_test_validation": [FakeRun(0.5, confidence, history=history)]}
+def overfitting(history):
+    return {"baseline_test_validation": [FakeRun(history=history)]}
 
 
-def test_overfitting_is_judged_by_the_loss_at_the_end():
-    assert verdict(overfitting(curves()), OVERFITS) == SUPPORTED  # about 1.02 in epochs 20-30, 1.6 at the end
-    high = curves()
-    high["val_loss"] = high["val_loss"] + 2
-    assert verdict(overfitting(high), OVERFITS) == CONTRADICTED  # about 3.02, and 1.6 at the end
-    level = curves(rise=0)
-    level["val_loss"] = level["val_loss"] + 0.55
-    assert verdict(overfitting(level), OVERFITS) == UNDECIDED
+def test_overfitting_is_judged_by_the_last_epochs_and_not_by_one_that_jumps():
+    assert verdict(overfitting(curves()), OVERFITS) == SUPPORTED  # about 1.05 in epochs 20-30, 2.4 at the end
+    falling = {**curves(), "val_loss": 3 - 0.01 * np.arange(100)}
+    assert verdict(overfitting(falling), OVERFITS) == CONTRADICTED
+    jumping = {**curves(), "val_loss": 1 + np.random.default_rng(0).uniform(0, 0.5, 100)}
+    for end in (0.5, 1.25, 2.0):
+        jumping["val_loss"][-1] = end
+        assert verdict(overfitting(jumping), OVERFITS) == UNDECIDED
 
 
 def test_overfitting_is_not_judged_from_a_short_training():
-    found = row(overfitting(curves(epochs=30)), OVERFITS)
-    assert found["verdict"] == NOT_RUN and "30 were trained" in found["evidence"]
+    found = row(overfitting(curves(epochs=40)), OVERFITS)
+    assert found["verdict"] == NOT_RUN and "40 were trained" in found["evidence"]
 
 
 def test_final_overfits_less_by_the_gap():
@@ -206,7 +213,9 @@ def test_final_overfits_less_by_the_gap():
     assert verdict(runs(0.1, 1.5), OVERFITS_LESS) == SUPPORTED
     assert verdict(runs(1.0, 0.1), OVERFITS_LESS) == CONTRADICTED
     assert verdict(runs(1.0, 1.0), OVERFITS_LESS) == UNDECIDED
-    assert "does not overfit" in row(runs(1.7, 1.0), OVERFITS_LESS)["evidence"]
+    assert verdict(runs(1.7, 0.1), OVERFITS_LESS) == CONTRADICTED
+    found = row(runs(1.7, 2.5), OVERFITS_LESS)
+    assert found["verdict"] == UNDECIDED and "the baseline does not overfit here" in found["evidence"]
 
 
 def recognising(disgust, n=1000):
@@ -216,8 +225,9 @@ def recognising(disgust, n=1000):
     return {"baseline_test_validation": [run]}
 
 
-@pytest.mark.parametrize("share, expected", [(0.0, SUPPORTED), (0.05, SUPPORTED), (0.14, UNDECIDED), (0.5, CONTRADICTED)])
+@pytest.mark.parametrize("share, expected", [(0.0, SUPPORTED), (0.01, UNDECIDED), (0.09, UNDECIDED), (0.5, CONTRADICTED)])
 def test_disgust_by_its_recall(share, expected):
+    """Of the other faces, 8 % are called disgust."""
     assert verdict(recognising(share), DISGUST) == expected
 
 
@@ -253,20 +263,28 @@ def test_five_of_seven_classes(better, worse, expected):
 
 def test_seeds_are_averaged_and_named_and_their_spread_counts():
     runs = study(blocks_3=(0.6, 2))
+    for blocks in (1, 2, 4, 5):
+        runs[f"blocks_{blocks}"] = [FakeRun(accuracy) for accuracy in (0.49, 0.50, 0.51)]
     runs["blocks_3"] = [FakeRun(0.64), FakeRun(0.65), FakeRun(0.66)]
     found = row(runs, HYPOTHESIS_1)
     assert found["this run"].startswith("most accurate: 3 blocks, 0.650")
-    assert found["verdict"] == SUPPORTED and found["evidence"].endswith("seeds: 3, 1, 1, 1, 1")
+    assert found["verdict"] == SUPPORTED and found["evidence"].endswith("seeds: 3, 3, 3, 3, 3")
     runs["blocks_3"] = [FakeRun(0.40), FakeRun(0.65), FakeRun(0.90)]  # the same mean; the others are at 0.5
     assert verdict(runs, HYPOTHESIS_1) == UNDECIDED
+    runs["blocks_1"] = runs["blocks_1"][:1]
+    assert row(runs, HYPOTHESIS_1)["evidence"].endswith("seeds: 3, 1, 3, 3, 3 (beside a single one, the first)")
 
 
 def test_networks_on_unequal_schedules_are_not_compared():
     runs = study(blocks_3=(0.6, 2))
     runs["blocks_3"] = [FakeRun(0.6, epochs=100)]
     found = row(runs, HYPOTHESIS_1)
-    assert found["verdict"] == NOT_RUN and "3 blocks, 100 of 100 epochs" in found["evidence"]
-    assert "5 blocks, 1 of 100 epochs" in found["evidence"]
+    assert found["verdict"] == NOT_RUN and "3 blocks, 100 of 100 epochs at rate 0.0001" in found["evidence"]
+    assert "5 blocks, 1 of 100 epochs at rate 0.0001" in found["evidence"]
+    runs["blocks_3"] = [FakeRun(0.6)]
+    assert verdict(runs, HYPOTHESIS_1) == SUPPORTED
+    runs["blocks_3"][0].config["experiment"]["learning_rate"] = 0.01
+    assert verdict(runs, HYPOTHESIS_1) == NOT_RUN
 
 
 @pytest.mark.parametrize("notebook, words, better, says", [
@@ -276,8 +294,9 @@ def test_networks_on_unequal_schedules_are_not_compared():
     ("04", "1 block is the most accurate", "blocks_1", "on 3 of 3 test sets"),
     ("04", "2 blocks are the most accurate", "blocks_2", "most accurate: 2 blocks, 0.409; 5 blocks: 0.383"),
     ("04", "5 blocks are the most accurate", "blocks_5", "most accurate: 5 blocks, 0.462; 3 blocks: 0.454"),
-    ("05", "Dropout 0.5", "dropout_0.5", "on 1 of 1 test sets"),
-    ("06", "less accurate than the baseline", "baseline", "0.671 against 0.596"),
+    ("05", "Dropout 0.5", "dropout_0.5", "most accurate: 4 blocks, dropout 0.5, 0.627; 4 blocks, dropout 0.65: 0.622"),
+    ("06", "less accurate than the baseline on undistorted", "baseline", "0.671 against 0.596"),
+    ("06", "less accurate than the baseline under", "baseline", "on 2 of 2 test sets"),
 ])  # fmt: skip
 def test_claims_that_one_network_is_best_turn_with_it(notebook, words, better, says):
     runs = study()
@@ -290,10 +309,11 @@ def test_claims_that_one_network_is_best_turn_with_it(notebook, words, better, s
 def test_the_easiest_distortion_is_judged_on_the_same_images():
     accurate, certain = ("03", "the most accurate under Gaussian noise"), ("03", "lowest loss under occlusion")
     assert row({}, accurate)["report says"] == "gaussian noise: 0.435"
-    assert row({}, certain)["report says"] == "occlusion: 3.000"
+    assert row({}, certain)["report says"] == "occlusion: 3.00"
     runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0), "occlusion": (0.6, 2.0)})]}
     assert verdict(runs, accurate) == CONTRADICTED and verdict(runs, certain) == SUPPORTED
     assert row(runs, accurate)["this run"] == "occlusion: 0.600"
+    assert row(runs, accurate)["evidence"].endswith(claims.NOISE) and not row(runs, certain)["evidence"].endswith(claims.NOISE)
     runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0)})]}
     assert verdict(runs, accurate) == SUPPORTED and verdict(runs, certain) == CONTRADICTED
 

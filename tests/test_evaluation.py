@@ -163,6 +163,14 @@ def test_few_seeds_do_not_make_a_difference_of_none(seeds):
     assert wrong <= 5
 
 
+def test_several_seeds_beside_a_single_one_are_compared_as_one():
+    """The luck of the single training cannot be seen: ten trainings on the other side do not make its number surer."""
+    rng = np.random.default_rng(3)
+    several, single = rng.random((10, 300)) < 0.6, rng.random((1, 300)) < 0.6
+    assert evaluation.paired(several, single) == evaluation.paired(several[0], single[0])
+    assert evaluation.paired(single, several) == evaluation.paired(single[0], several[0])
+
+
 def test_paired_p_over_seeds_follows_the_bootstrap():
     rng = np.random.default_rng(1)
     values = rng.normal(0, 1, (3, 200))

@@ -127,6 +127,9 @@ def test_seeds_give_mean_and_range():
     assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
     assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
     assert not any(column.endswith("over seeds") for column in report.side_by_side("15", {"final": runs["final"][:1]}))
+    apart = {"final": [FakeRun(0.15), FakeRun(0.25, confidence=9)]}  # so far that the interval would leave what is possible
+    intervals = report.side_by_side("15", apart).set_index("level").loc["final", ["accuracy: 95 % interval", "loss: 95 % interval"]]
+    assert all(interval.startswith("0.0") for interval in intervals)
 
 
 def test_four_blocks_and_dropout_30_are_one_training():
@@ -208,10 +211,10 @@ def test_networks_are_told_apart_by_their_epochs_where_these_are_unequal_shares(
     assert report.one_schedule(full, full)
     mixed = {**short, "final": full["final"]}
     assert not report.one_schedule(mixed, mixed) and report.one_schedule(mixed, ["baseline", "blocks_2"])
-    assert report.network_name(mixed, "final") == "final, 55 of 55 epochs"
-    assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
-    assert report.side_by_side("3", mixed)["level"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
-    assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
+    assert report.network_name(mixed, "final") == "final, 55 of 55 epochs at rate 0.0001"
+    assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs at rate 0.0001"
+    assert report.side_by_side("3", mixed)["level"].tolist() == ["1", "2, 2 of 100 epochs at rate 0.0001", "3", "4", "5"]
+    assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs at rate 0.0001"] == "55 of 55"
     assert not report.one_schedule({"baseline": full["baseline"], "final": [FakeRun(n=100, epochs=54)]}, ["baseline", "final"])
 
 
