@@ -40,7 +40,7 @@ def temperature(logits, labels) -> float:
 
 
 def run_temperature(run) -> float:
-    """A run's `temperature`, from its validation images."""
+    """A run's `temperature`, from its validation images (which are the test images where its experiment validates on these)."""
     return temperature(run.logits("validation"), run.labels("validation"))
 
 

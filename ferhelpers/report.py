@@ -451,7 +451,7 @@ def sections_and_whole(runs: dict) -> pd.DataFrame:
     Returns:
         DataFrame, one row a distortion: distortion, images in the section, networks, section minus whole in accuracy: mean over
         the networks, least, most; and the standard error of one such difference, by chance alone (a section drawn at random
-        without replacement, at the mean accuracy).
+        without replacement, at the mean accuracy; a distortion that is drawn anew for the section makes it a little larger).
 
     Used in: 07.
     """
