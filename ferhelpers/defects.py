@@ -115,6 +115,25 @@ def overall_check() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "metric", "report", "mean of the five sections"])
 
 
+def guessing_check() -> pd.DataFrame:
+    """Do the published numbers beat answers that need no network: always the commonest class, and a seventh for every class?
+
+    Returns:
+        DataFrame, one row a line of Tables 15 to 20: test set, network, accuracy, more accurate (than the share of the commonest
+        class in PublicTest), loss, lower loss (than the logarithm of 7).
+
+    Source: report, Tables 15-20. Used in: 07.
+    """
+    public = OFFICIAL_COUNTS["public"]
+    lines = pd.concat([published(str(table)) for table in range(15, 21)], ignore_index=True)
+    frame = pd.DataFrame({"test set": lines.test_set, "network": lines.experiment.map(NETWORKS)})
+    frame["accuracy"] = lines.accuracy
+    frame["more accurate"] = np.where(lines.accuracy > max(public) / sum(public), "yes", "no")
+    frame["loss"] = lines.loss
+    frame["lower loss"] = np.where(lines.loss < np.log(len(CLASSES)), "yes", "no")
+    return frame
+
+
 def noise_readings(runs: dict) -> pd.DataFrame:
     """Which reading of the report's Gaussian noise gives the report's numbers? Each on the section that the report laid it on.
 

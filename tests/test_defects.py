@@ -73,3 +73,13 @@ def test_the_reading_that_gives_the_report_s_numbers_comes_first():
     assert frame["all: accuracy"][1] > 0.4 and len(frame) == len(distortions.NOISE_READINGS)
     assert frame["Table 17: accuracy"][0] < 0.001 and (frame["Table 11: accuracy"] == "not run").all()
     assert (defects.noise_readings({})["all: loss"] == "not run").all()
+
+
+def test_the_published_numbers_against_guesses():
+    """The final network beats both guesses on clean, blurred and occluded images, the two others on clean ones alone."""
+    frame = defects.guessing_check()
+    beaten = frame[(frame["more accurate"] == "yes") & (frame["lower loss"] == "yes")]
+    assert beaten.groupby("network")["test set"].agg(set).to_dict() == {
+        "baseline": {"clean"}, "EfficientNetB0": {"clean"}, "final": {"clean", "gaussian_blur", "occlusion"},
+    }  # fmt: skip
+    assert len(frame) == 18
