@@ -187,10 +187,10 @@ def likeness(runs: dict) -> pd.DataFrame:
         for layer in run.layers:
             maps = run.heatmaps(layer)
             correlations = pd.DataFrame(maps.reshape(len(maps), -1).T).corr().to_numpy()
-            column[layer] = pd.Series(correlations[np.triu_indices(len(maps), 1)]).mean()  # passes over NaN
+            mean = pd.Series(correlations[np.triu_indices(len(maps), 1)]).mean()  # passes over NaN
+            column[layer] = "no heat" if np.isnan(mean) else f"{mean:.2f}"
         columns[network_name(runs, name)] = column
-    frame = pd.DataFrame(columns).rename_axis("layer")
-    return frame.round(2).astype(object).where(frame.notna(), "no heat")
+    return pd.DataFrame(columns).rename_axis("layer").fillna("no such layer")
 
 
 class _Tap(keras.layers.Layer):

@@ -277,8 +277,10 @@ def test_likeness_is_the_mean_correlation_of_the_maps_of_two_faces():
     ramp = np.arange(9.0).reshape(3, 3) / 8
     of_pairs = np.stack([ramp, ramp, 1 - ramp])  # correlations 1, -1, -1
     runs = {"blocks_5": [Stored(of_pairs)], "blocks_1": [Stored(np.zeros((3, 3, 3)))], "blocks_2": []}
+    runs["blocks_1"][0].layers = ["conv", "deep"]
     table = gradcam.likeness(runs)
-    assert table.loc["conv"].to_dict() == {"5 blocks": -0.33, "1 block": "no heat"}
+    assert table.loc["conv"].to_dict() == {"5 blocks": "-0.33", "1 block": "no heat"}
+    assert table.loc["deep"].to_dict() == {"5 blocks": "no such layer", "1 block": "no heat"}
     assert set(gradcam.likeness({"blocks_2": []}).result) == {"not run"}
 
 
