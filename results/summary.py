@@ -19,7 +19,7 @@ SCHEDULES = {"full": "The report's protocol", "fast": "The short schedule"}
 
 
 def summary() -> str:
-    """For each schedule the networks that were run, on the report's six test sets; the readings of its noise; the verdicts."""
+    """For each schedule the networks that were run, on the report's six test sets; from the report's own schedule more."""
     store = Store(RESULTS, results=RESULTS)
     declared = {name: parameters.declared(ROOT / "notebooks" / f"{name}.ipynb") for name in STUDY}
     parts = []
@@ -35,20 +35,24 @@ def summary() -> str:
         for metric in report.DIGITS:
             frame = report.six_sets(runs, metric)
             parts.append(_markdown(frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})))
+        if lacking := "; ".join(report.NETWORKS[name] for name in report.NETWORKS if not runs[name]):
+            parts.append(f"Not run yet: {lacking}.")
         if profile == "full":
-            parts += ["Candidate readings of the report's Gaussian noise, by their distance from its numbers:", _readings(runs)]
-        frame = claims.verdicts(runs)
-        judged = frame[frame.verdict != report.NOT_RUN]
-        if len(judged):
-            parts.append(_markdown(judged[["claim", "verdict", "report says", "this run"]]))
-        lacking = "; ".join(report.NETWORKS[name] for name in report.NETWORKS if not runs[name]) or "none"
-        parts.append(f"Not run yet: {lacking}. Claims that could not be judged from these runs: {len(frame) - len(judged)} of {len(frame)}.")
+            parts += _judged(runs)
     return "\n\n".join(parts)
 
 
-def _readings(runs: dict) -> str:
+def _judged(runs: dict) -> list[str]:
+    """What only networks that had the report's schedule can say: which noise it added, and whether its claims hold."""
     names = {f"all: {metric}": f"distance of the {metric}" for metric in report.DIGITS}
-    return _markdown(defects.noise_readings(runs)[["reading", "what it is", *names]].rename(columns=names))
+    readings = defects.noise_readings(runs)[["reading", "what it is", *names]].rename(columns=names)
+    frame = claims.verdicts(runs)
+    judged = frame[frame.verdict != report.NOT_RUN]
+    tables = [_markdown(judged[["claim", "verdict", "report says", "this run"]])] if len(judged) else []
+    return [
+        "Candidate readings of the report's Gaussian noise, by their distance from its numbers:", _markdown(readings),
+        f"Claims of the report that these runs can judge: {len(judged)} of {len(frame)}.", *tables,
+    ]  # fmt: skip
 
 
 def _markdown(frame: pd.DataFrame) -> str:
