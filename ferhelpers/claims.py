@@ -31,7 +31,7 @@ from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
 from ferhelpers.report import (
-    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, network_name, one_schedule, per_image, published, published_confusions, runs_of,
+    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, epochs_of, network_name, one_schedule, per_image, published, published_confusions, runs_of,
 )  # fmt: skip
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
@@ -331,8 +331,8 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
         notebook: "03" to "07" for the claims that this notebook answers; None for all.
 
     Returns:
-        DataFrame, one row a claim: claim, verdict (one of VERDICTS), report says, this run, evidence, source (section or tables
-        of the report).
+        DataFrame, one row a claim: claim, verdict (one of VERDICTS), epochs (that its networks were trained, of the report's), report
+        says, this run, evidence, source (section or tables of the report).
 
     Raises:
         InputError: two networks of one claim were tested on different images.
@@ -357,5 +357,6 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
             evidence += f"; seeds: {', '.join(map(str, seeds))}" + (" (beside a single one, the first)" if min(seeds) == 1 else "")
         if "Gaussian noise" in claim.text and judgement.verdict != NOT_RUN:
             evidence += f"; {NOISE}"
-        rows.append((claim.text, judgement.verdict, claim.says, judgement.this_run, evidence, claim.source))
-    return pd.DataFrame(rows, columns=["claim", "verdict", "report says", "this run", "evidence", "source"])
+        epochs = ", ".join(dict.fromkeys(epochs_of(runs, name) for name in claim.networks))
+        rows.append((claim.text, judgement.verdict, epochs, claim.says, judgement.this_run, evidence, claim.source))
+    return pd.DataFrame(rows, columns=["claim", "verdict", "epochs", "report says", "this run", "evidence", "source"])

@@ -138,7 +138,7 @@ def _record(path: Path) -> dict | None:
 
 
 def _facts(records: list[dict]) -> list[tuple[str, str]]:
-    """What the whole page shares; where notebooks differ, every value is listed."""
+    """What the whole page shares; where notebooks differ, every value is listed. Stored runs have settings of their own."""
     training = [record["environment"] for record in records if "backend" in record["environment"]]
     versions = {name: value for record in records for name, value in record["environment"]["versions"].items()}
     settings = {}
@@ -146,11 +146,12 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
         for name, value in record["parameters"].items():
             if name not in ("DATA", "OUTPUT", "RESULTS"):
                 settings.setdefault(name, []).append(value)
+    stored = any(record["parameters"].get("RESULTS") for record in records)
     facts = {
         "Hardware": [hardware(environment) for environment in training],
         "Precision": [f"{environment['precision']}, {environment['backend']} backend" for environment in training],
         "Versions": [", ".join(f"{name} {value}" for name, value in versions.items())],
-        "Settings": [", ".join(f"{name} {_unique(values)}" for name, values in settings.items())],
+        "Asked for" if stored else "Settings": [", ".join(f"{name} {_unique(values)}" for name, values in settings.items())],
     }
     return [(name, _unique(values, "; ")) for name, values in facts.items() if any(values)]
 

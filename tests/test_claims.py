@@ -80,7 +80,7 @@ def test_one_interval_below_zero_among_many_must_survive_holm():
 def test_everything_has_a_verdict_and_no_cell_is_empty():
     for runs in ({}, study(n=200), {"final": study(n=200)["final"], "baseline": []}):
         frame = claims.verdicts(runs)
-        assert list(frame) == ["claim", "verdict", "report says", "this run", "evidence", "source"]
+        assert list(frame) == ["claim", "verdict", "epochs", "report says", "this run", "evidence", "source"]
         assert set(frame["verdict"]) <= set(claims.VERDICTS)
         assert not frame.isna().any(axis=None) and not (frame == "").any(axis=None)
     assert set(claims.verdicts({})["verdict"]) == {NOT_RUN}
@@ -280,7 +280,7 @@ def test_networks_on_unequal_schedules_are_not_compared():
     runs["blocks_3"] = [FakeRun(0.6, epochs=100)]
     found = row(runs, HYPOTHESIS_1)
     assert found["verdict"] == NOT_RUN and "3 blocks, 100 of 100 epochs at rate 0.0001" in found["evidence"]
-    assert "5 blocks, 1 of 100 epochs at rate 0.0001" in found["evidence"]
+    assert "5 blocks, 1 of 100 epochs at rate 0.0001" in found["evidence"] and found["epochs"] == "100 of 100, 1 of 100"
     runs["blocks_3"] = [FakeRun(0.6)]
     assert verdict(runs, HYPOTHESIS_1) == SUPPORTED
     runs["blocks_3"][0].config["experiment"]["learning_rate"] = 0.01

@@ -153,3 +153,9 @@ def test_no_console_message_and_no_sideways_scrolling_on_a_phone(site, tmp_path)
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "HOME": str(tmp_path)})
     messages = [line for line in result.stderr.splitlines() if "CONSOLE" in line]
     assert len(messages) == 1 and '"too wide by 0,0"' in messages[0], result.stderr
+
+
+def test_settings_of_stored_results_are_only_asked_for():
+    record = {"environment": {"versions": {}}, "parameters": {"EPOCHS": 100, "RESULTS": ""}}
+    stored = {**record, "parameters": {"EPOCHS": 100, "RESULTS": "results"}}
+    assert pages._facts([record]) == [("Settings", "EPOCHS 100")] and pages._facts([stored]) == [("Asked for", "EPOCHS 100")]
