@@ -69,6 +69,24 @@ def test_csv_round_trip(tmp_path_factory, of_each, seed, top):
     assert_equal(readers.read(path)[0], expected)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_csv_with_its_splits_mixed(tmp_path, seed):
+    header, *rows = CSV.splitlines(keepends=True)
+    expected = {split: list(zip(*arrays)) for split, arrays in SPLITS.items()}
+    rows = list(zip(rows, [(split, row) for split in expected for row in expected[split]]))
+    random.Random(seed).shuffle(rows)
+    expected = {split: tuple(map(np.array, zip(*[row for _, (of, row) in rows if of == split]))) for split in expected}
+    assert_equal(readers.read(write(tmp_path / "a.csv", header + b"".join(line for line, _ in rows)))[0], expected)
+
+
+def test_a_pixel_that_moved_into_the_next_row_is_missed(tmp_path):
+    lines = CSV.splitlines()
+    short, long = (line.split(b",") for line in lines[4:6])
+    first, *rest = short[1].split(b" ")
+    lines[4], lines[5] = (b",".join([row[0], b" ".join(pixels), row[2]]) for row, pixels in ((short, rest), (long, [first, long[1]])))
+    refused(write(tmp_path / "a.csv", b"\n".join(lines)), "line 5", "2,303 pixels")
+
+
 def test_csv_with_every_value_quoted_and_no_last_newline(tmp_path):
     quoted = b"\n".join(b",".join(b'"%s"' % field for field in line.split(b",")) for line in CSV.splitlines())
     assert_equal(readers.read(write(tmp_path / "a.csv", quoted))[0], SPLITS)
