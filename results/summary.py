@@ -10,6 +10,7 @@ import pandas as pd
 
 from ferhelpers import claims, defects, parameters, report
 from ferhelpers.experiments import STUDY, Settings, everything
+from ferhelpers.notebook import hardware
 from ferhelpers.runs import Store
 
 RESULTS = Path(__file__).with_name("fer2013")
@@ -26,15 +27,19 @@ def summary() -> str:
     for profile, title in SCHEDULES.items():
         values = parameters.read_profile(ROOT / "profiles" / f"{profile}.yml", declared)["07_efficientnet"]
         asked = everything(Settings.from_parameters(values))
-        found = store.find_all(asked, store.results[0].config["data"]["fingerprint"])
+        stored = store.find_all(asked, store.results[0].config["data"]["fingerprint"])
         runs = {
-            name: [run for run in found[name] if experiment.followed_by(run.config["experiment"])]
+            name: [run for run in stored[name] if experiment.followed_by(run.config["experiment"])]
             for name, experiment in asked.items()
         }
         parts.append(f"### {title} (`--profile {profile}`)")
         for metric in report.DIGITS:
             frame = report.six_sets(runs, metric)
             parts.append(_markdown(frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})))
+        trained = [run for found in runs.values() for run in found]
+        hours = sum(run.history.seconds.sum() for run in trained) / 3600
+        machines = "; ".join(sorted({hardware(run.config["environment"]) for run in trained}))
+        parts.append(f"Trainings: {len(trained)}, of {hours:.1f} hours in all without their evaluation ({machines}).")
         if lacking := "; ".join(report.NETWORKS[name] for name in report.NETWORKS if not runs[name]):
             parts.append(f"Not run yet: {lacking}.")
         if profile == "full":
