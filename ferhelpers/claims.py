@@ -7,12 +7,13 @@ fifths; "the distorted test set" is its five fifths. Then:
     supported                       every 95 % interval lies above 0, with p < 0.05 (all must: no correction is needed)
     contradicted                    some interval lies below 0, and its p survives Holm's correction over the claim
     undecided at this sample size   neither
-    not run                         a network that the claim is about was not trained, or not as the claim needs it
+    trained otherwise               a network had not the report's schedule or kind of weights: the evidence says what came of it
+    not run                         a network that the claim is about was not trained
 
 The claims about overfitting, disgust and five of seven classes have rules of their own, which their functions give.
 
 `runs` is as in `report`. Where all networks of a claim have several seeds, the intervals cover the choice of images and of seeds.
-Networks are compared only where they were trained on one schedule (`report.one_schedule`).
+Networks that were not trained as the report's are compared only where they had one schedule (`report.one_schedule`).
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
 from ferhelpers.report import (
-    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, epochs_of, network_name, one_schedule, per_image, published, published_confusions, runs_of,
+    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, as_reported, epochs_of, network_name, one_schedule, per_image, published,
+    published_confusions, runs_of,
 )  # fmt: skip
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
-VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
+OTHERWISE = "trained otherwise"
+JUDGED = (SUPPORTED, CONTRADICTED, UNDECIDED)
+VERDICTS = (*JUDGED, OTHERWISE, NOT_RUN)
 PLATEAU = (20, 30)  # the epochs after which the report sees the baseline overfit
 NOISE = "the reading of the report's Gaussian noise was chosen to match its numbers"
 
@@ -154,11 +158,7 @@ def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_ta
             return float(per_image(runs, experiment, test_set, metric).mean())
 
         comparisons = _comparisons(runs, pairs, metric)
-        judgement = Judgement(tell(measured, pairs, metric), judge(comparisons), _evidence(comparisons, metric))
-        if "efficientnet" in networks and runs_of(runs, "efficientnet")[0].config["experiment"]["weights"] == "none":
-            reason = "the claim is about ImageNet weights, and EfficientNetB0 ran with random ones; against those "
-            return judgement._replace(verdict=NOT_RUN, evidence=reason + judgement.evidence)
-        return judgement
+        return Judgement(tell(measured, pairs, metric), judge(comparisons), _evidence(comparisons, metric))
 
     networks = tuple(dict.fromkeys(name for pair in pairs for name in pair[:2]))
     return Claim(notebook, text, source, tell(_published_value, pairs, metric), networks, judged)
@@ -195,7 +195,7 @@ def _baseline_overfits(runs: dict) -> Judgement:
     lowest, count = curve.argmin(), last - first + 1
     this_run = f"validation loss {curve[lowest]:.2f} at epoch {lowest + 1} (lowest), {curve[-1]:.2f} at epoch {len(curve)}"
     if len(curve) < last + count:
-        return Judgement(this_run, NOT_RUN, f"the claim is about the epochs after {last}; {len(curve)} were trained")
+        return Judgement(this_run, OTHERWISE, f"the claim is about the epochs after {last}; {len(curve)} were trained")
     end, level = curve[-count:], curve[first - 1 : last]
     test = stats.ttest_ind(end, level, equal_var=False)
     rise = Difference(end.mean() - level.mean(), *test.confidence_interval(), test.pvalue, 2 * count)
@@ -348,9 +348,12 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
             judgement = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were not trained: {'; '.join(missing)}")
         elif not one_schedule(runs, claim.networks):
             lengths = "; ".join(network_name(runs, name) for name in claim.networks)
-            judgement = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were trained on one schedule, not {lengths}")
+            judgement = Judgement("not compared", OTHERWISE, f"needs networks that were trained on one schedule, not {lengths}")
         else:
             judgement = claim.judged(runs)
+            if judgement.verdict in JUDGED and any(as_reported(runs, name) != runs_of(runs, name) for name in claim.networks):
+                short = f"by these trainings {judgement.verdict}: {judgement.evidence}"
+                judgement = judgement._replace(verdict=OTHERWISE, evidence=short)
         seeds = [len(runs_of(runs, name)) for name in claim.networks]
         evidence = judgement.evidence
         if max(seeds) > 1:

@@ -8,8 +8,7 @@ from scipy import stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
-from ferhelpers.experiments import PROTOCOL
-from ferhelpers.report import DIGITS, NETWORKS, NOT_RUN, network_name, published, published_confusions, runs_of
+from ferhelpers.report import DIGITS, NETWORKS, NOT_RUN, as_reported, network_name, published, published_confusions, runs_of
 
 
 def shuffled_confusion(logits, labels, seed: int = 0) -> np.ndarray:
@@ -154,10 +153,9 @@ def noise_readings(runs: dict) -> pd.DataFrame:
         away = []
         for line in lines.itertuples():
             scores = []
-            for run in runs_of(runs, line.experiment):
-                if PROTOCOL[line.experiment].followed_by(run.config["experiment"]):
-                    logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
-                    scores.append((evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)))
+            for run in as_reported(runs, line.experiment):
+                logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
+                scores.append((evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)))
             if scores:
                 accuracy, loss = np.mean(scores, axis=0)
                 away.append((line.table, line.experiment, abs(accuracy - line.accuracy), abs(loss - line.loss)))

@@ -84,6 +84,11 @@ def runs_of(runs: dict, experiment: str) -> list:
     return runs.get(experiment, [])
 
 
+def as_reported(runs: dict, experiment: str) -> list:
+    """The runs of an experiment that had the report's schedule and, for EfficientNet, pre-trained weights."""
+    return [run for run in runs_of(runs, experiment) if PROTOCOL[experiment].followed_by(run.config["experiment"])]
+
+
 def epochs_of(runs: dict, experiment: str) -> str:
     """How long an experiment was trained, of how long the report trained it: "2 of 100"."""
     found = runs_of(runs, experiment)

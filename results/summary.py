@@ -52,7 +52,7 @@ def _judged(runs: dict) -> list[str]:
     names = {f"all: {metric}": f"distance of the {metric}" for metric in report.DIGITS}
     readings = defects.noise_readings(runs)[["reading", "what it is", *names]].rename(columns=names)
     frame = claims.verdicts(runs)
-    judged = frame[frame.verdict != report.NOT_RUN]
+    judged = frame[frame.verdict.isin(claims.JUDGED)]
     tables = [_markdown(judged[["claim", "verdict", "report says", "this run"]])] if len(judged) else []
     return [
         "Candidate readings of the report's Gaussian noise, by their distance from its numbers:", _markdown(readings),

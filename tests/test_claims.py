@@ -6,8 +6,9 @@ import pytest
 from fake_runs import FakeRun
 
 from ferhelpers import claims, evaluation, report
-from ferhelpers.claims import NOT_RUN, CONTRADICTED, SUPPORTED, UNDECIDED, Comparison
+from ferhelpers.claims import CONTRADICTED, NOT_RUN, OTHERWISE, SUPPORTED, UNDECIDED, Comparison
 from ferhelpers.errors import InputError
+from ferhelpers.experiments import PROTOCOL
 from ferhelpers.evaluation import Difference, paired
 
 
@@ -22,11 +23,17 @@ def study(n=1000, **accuracies):
     """Runs of the whole study: accuracy 0.5 and logit 2 unless given as name=(accuracy, logit)."""
     given = {name.replace("_0_", "_0."): value for name, value in accuracies.items()}
     names = {**dict.fromkeys(report.NETWORKS, (0.5, 2.0)), **given}
-    return {name: [FakeRun(*value, n=n, history=curves(), weights="imagenet")] for name, value in names.items()}
+    weights = {"efficientnet": "imagenet"}
+    return {name: [FakeRun(*value, n=n, history=curves(), weights=weights.get(name, "none"))] for name, value in names.items()}
 
 
 def row(runs, claim):
+    """The claim's row, judged from runs with the report's schedule unless they have one of their own."""
     notebook, words = claim
+    for name, found in runs.items():
+        for run in found:
+            if run.config["experiment"]["epochs"] == 1:
+                run.config["experiment"]["epochs"] = PROTOCOL[name].epochs
     frame = claims.verdicts(runs, notebook)
     found = frame[frame["claim"].str.contains(words, regex=False)]
     assert len(found) == 1
@@ -180,8 +187,8 @@ def test_efficientnet_without_imagenet_weights_judges_nothing_but_is_shown():
     runs = study(final=(0.6, 2))
     runs["efficientnet"] = [FakeRun(0.5, weights="none")]
     found = row(runs, ACCURACY_EFFICIENTNET)
-    assert found["verdict"] == NOT_RUN and found["this run"] == "on 6 of 6 test sets"
-    assert "ImageNet" in found["evidence"] and "6 of 6 intervals" in found["evidence"]
+    assert found["verdict"] == OTHERWISE and found["this run"] == "on 6 of 6 test sets"
+    assert "supported: 6 of 6 intervals" in found["evidence"] and "EfficientNetB0 (random weights)" in found["evidence"]
     runs["efficientnet"] = [FakeRun(0.5, weights="sha256:00")]
     assert verdict(runs, ACCURACY_EFFICIENTNET) == SUPPORTED
 
@@ -202,7 +209,7 @@ def test_overfitting_is_judged_by_the_last_epochs_and_not_by_one_that_jumps():
 
 def test_overfitting_is_not_judged_from_a_short_training():
     found = row(overfitting(curves(epochs=40)), OVERFITS)
-    assert found["verdict"] == NOT_RUN and "40 were trained" in found["evidence"]
+    assert found["verdict"] == OTHERWISE and "40 were trained" in found["evidence"]
 
 
 def test_final_overfits_less_by_the_gap():
@@ -277,14 +284,22 @@ def test_seeds_are_averaged_and_named_and_their_spread_counts():
 
 def test_networks_on_unequal_schedules_are_not_compared():
     runs = study(blocks_3=(0.6, 2))
-    runs["blocks_3"] = [FakeRun(0.6, epochs=100)]
+    runs["blocks_3"] = [FakeRun(0.6, epochs=2)]
     found = row(runs, HYPOTHESIS_1)
-    assert found["verdict"] == NOT_RUN and "3 blocks, 100 of 100 epochs at rate 0.0001" in found["evidence"]
-    assert "5 blocks, 1 of 100 epochs at rate 0.0001" in found["evidence"] and found["epochs"] == "100 of 100, 1 of 100"
+    assert found["verdict"] == OTHERWISE and "3 blocks, 2 of 100 epochs at rate 0.0001" in found["evidence"]
+    assert "5 blocks, 100 of 100 epochs at rate 0.0001" in found["evidence"] and found["epochs"] == "2 of 100, 100 of 100"
     runs["blocks_3"] = [FakeRun(0.6)]
     assert verdict(runs, HYPOTHESIS_1) == SUPPORTED
     runs["blocks_3"][0].config["experiment"]["learning_rate"] = 0.01
-    assert verdict(runs, HYPOTHESIS_1) == NOT_RUN
+    found = row(runs, HYPOTHESIS_1)
+    assert found["verdict"] == OTHERWISE and "at rate 0.01" in found["evidence"]
+
+
+def test_what_short_trainings_say_is_evidence_and_no_verdict():
+    runs = {f"blocks_{blocks}": [FakeRun(0.6 if blocks == 3 else 0.5, epochs=2)] for blocks in range(1, 6)}
+    found = row(runs, HYPOTHESIS_1)
+    assert found["verdict"] == OTHERWISE and found["this run"].startswith("most accurate: 3 blocks, 0.600")
+    assert found["evidence"].startswith("by these trainings supported: 4 of 4 intervals")
 
 
 @pytest.mark.parametrize("notebook, words, better, says", [
