@@ -32,7 +32,7 @@ from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
 from ferhelpers.report import (
-    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, as_reported, epochs_of, network_name, one_schedule, per_image, published,
+    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, alike, as_reported, epochs_of, network_name, one_schedule, per_image, published,
     published_confusions, runs_of,
 )  # fmt: skip
 
@@ -150,6 +150,11 @@ def _most_accurate(value, pairs, metric: str) -> str:
     return f"most accurate: {NETWORKS[best]}, {values[best]:.3f}; {NETWORKS[other]}: {values[other]:.3f}"
 
 
+def _each(value, pairs, metric: str) -> str:
+    """Every network of `pairs`, on their one test set."""
+    return "; ".join(f"{NETWORKS[name]}: {value(name, pairs[0][2], metric):.3f}" for name in dict.fromkeys(sum((pair[:2] for pair in pairs), ())))
+
+
 def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_tally) -> Claim:
     """A claim that in each of `pairs` of (better network, worse network, test set) the first is better."""
 
@@ -177,7 +182,7 @@ def _easiest_distortion(text: str, source: str, easiest: str, metric: str) -> Cl
         comparisons = []
         for other in others:
             better, worse = (values[easiest], values[other]) if metric == "accuracy" else (values[other], values[easiest])
-            comparisons.append(Comparison(f"{easiest} against {other}", evaluation.paired(better, worse)))
+            comparisons.append(Comparison(f"{easiest} against {other}", evaluation.paired(better, worse, same_networks=True)))
         means = {name: value.mean() for name, value in values.items()}
         return Judgement(tell(means), judge(comparisons), _evidence(comparisons, metric))
 
@@ -297,7 +302,7 @@ def _claims() -> list[Claim]:
                  best_blocks(5, "gaussian_noise"), "accuracy", _most_accurate),
         _ordered("04", "Simpler networks are more accurate on the distorted test set: 1 and 2 blocks than 4 and 5", "8.1",
                  [(f"blocks_{few}", f"blocks_{many}", "distorted_overall") for few in (1, 2) for many in (4, 5)], "accuracy",
-                 _most_accurate),
+                 _each),
         _ordered("05", "Hypothesis 2: the test loss falls as dropout rises, on all six test sets", "7, Tables 9-14",
                  [(*step, test_set) for test_set in TEST_SETS for step in steps], "loss"),
         _ordered("05", "Dropout 0.5 is the most accurate on undistorted images", "8.2, Table 9",
@@ -350,14 +355,14 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
             lengths = "; ".join(network_name(runs, name) for name in claim.networks)
             judgement = Judgement("not compared", OTHERWISE, f"needs networks that were trained on one schedule, not {lengths}")
         else:
-            judgement = claim.judged(runs)
+            judgement = claim.judged(alike(runs, claim.networks))
             if judgement.verdict in JUDGED and any(as_reported(runs, name) != runs_of(runs, name) for name in claim.networks):
                 short = f"by these trainings {judgement.verdict}: {judgement.evidence}"
                 judgement = judgement._replace(verdict=OTHERWISE, evidence=short)
         seeds = [len(runs_of(runs, name)) for name in claim.networks]
         evidence = judgement.evidence
         if max(seeds) > 1:
-            evidence += f"; seeds: {', '.join(map(str, seeds))}" + (" (beside a single one, the first)" if min(seeds) == 1 else "")
+            evidence += f"; seeds: {', '.join(map(str, seeds))}" + (" (beside a single one, the first of each)" if min(seeds) == 1 else "")
         if "Gaussian noise" in claim.text and judgement.verdict != NOT_RUN:
             evidence += f"; {NOISE}"
         epochs = ", ".join(dict.fromkeys(epochs_of(runs, name) for name in claim.networks))

@@ -117,33 +117,38 @@ class Difference(NamedTuple):
     n: int  # images
 
 
-def paired(a, b, seed: int = 0) -> Difference:
+def paired(a, b, seed: int = 0, same_networks: bool = False) -> Difference:
     """Difference in mean of two classifiers' values on the same images.
 
     Args:
         a, b: (N,) one value an image, such as `correct` or `losses`; or (seeds, N), one row a trained network.
         seed: of the bootstrap.
+        same_networks: whether row by row a and b are of one trained network, on two versions of the images.
 
     Returns:
         Difference: mean(a) - mean(b), its 95 % interval (percentile bootstrap over images, the same drawn for both
-        classifiers, and over the seeds of each where both have several, of which few widen it; where one has a single seed, the
-        first of the other is compared with it), the p value of "no difference" (one network each: McNemar's exact test where all
-        values are 0 or 1, else the paired t test; several: from the same bootstrap, so at least 2 / (RESAMPLES + 1)), and N.
-        Where few images carry most of a mean, as in the losses under salt and pepper, the interval is too narrow.
+        classifiers, and over the seeds of each, of which few widen it), the p value of "no difference" (one network each: McNemar's
+        exact test where all values are 0 or 1, else the paired t test; several: from the same bootstrap, so at least
+        2 / (RESAMPLES + 1)), and N. Where few images carry most of a mean, as in the losses under salt and pepper, the interval is
+        too narrow.
 
     Raises:
-        InputError: the values are not of the same images, or of fewer than two.
+        InputError: the values are not of the same images, or of fewer than two; or one side has several seeds and the other a
+            single one, whose luck cannot be seen.
 
     Source: Efron and Tibshirani 1993, chapters 13 (percentile interval) and 16 (p value); McNemar 1947. Used in: 03 to 07.
     """
     a, b = np.atleast_2d(np.asarray(a, dtype=np.float64)), np.atleast_2d(np.asarray(b, dtype=np.float64))
     if a.shape[1:] != b.shape[1:] or a.ndim != 2 or a.shape[1] < 2:
         raise InputError(f"values {a.shape} and {b.shape}: two classifiers are compared on the same two or more images")
-    if len(a) == 1 or len(b) == 1:  # the luck of a single training is unknown: it must not pass for none beside that of several
-        a, b = a[:1], b[:1]
+    if len(a) != len(b) and (same_networks or 1 in (len(a), len(b))):
+        raise InputError(f"{len(a)} and {len(b)} trained networks: compare a single one with a single one")
     value = a.mean() - b.mean()
     rng = np.random.default_rng(seed)
-    resampled = _resampled_means(a, seed, rng) - _resampled_means(b, seed, rng)
+    if same_networks:
+        resampled = _resampled_means(a - b, seed, rng)
+    else:
+        resampled = _resampled_means(a, seed, rng) - _resampled_means(b, seed, rng)
     low, high = np.quantile(resampled, TAILS)
     if len(a) > 1:
         p = min(1.0, 2 * (1 + min(np.sum(resampled <= 0), np.sum(resampled >= 0))) / (RESAMPLES + 1))

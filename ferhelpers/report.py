@@ -89,6 +89,12 @@ def as_reported(runs: dict, experiment: str) -> list:
     return [run for run in runs_of(runs, experiment) if PROTOCOL[experiment].followed_by(run.config["experiment"])]
 
 
+def alike(runs: dict, experiments) -> dict:
+    """The runs of these networks that can be compared: all seeds or, where one network has a single one, the first of each."""
+    single = any(len(runs_of(runs, name)) == 1 for name in experiments)
+    return {name: runs_of(runs, name)[: 1 if single else None] for name in experiments}
+
+
 def epochs_of(runs: dict, experiment: str) -> str:
     """How long an experiment was trained, of how long the report trained it: "2 of 100"."""
     found = runs_of(runs, experiment)
@@ -389,7 +395,7 @@ def compared(runs: dict, first: str, second: str) -> pd.DataFrame:
     """Two networks on the same images: the first minus the second, on every whole test set.
 
     Args:
-        runs: experiment -> list of runs; the seeds of each are taken together.
+        runs: experiment -> list of runs; those that are `alike`.
         first, second: names of experiments.
 
     Returns:
@@ -401,6 +407,7 @@ def compared(runs: dict, first: str, second: str) -> pd.DataFrame:
     """
     if (missing := not_run(runs, first, second)) is not None:
         return missing
+    runs = alike(runs, (first, second))
     rows = []
     for test_set in (*TEST_SETS, "private"):
         row = {"test set": test_set}

@@ -87,7 +87,6 @@ def test_interval_of_a_mean():
     assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.15 * error)
     rare = np.r_[np.zeros(200), 50.0]  # Student's interval would begin below 0
     assert evaluation.mean_interval(rare)[0] >= 0
-    # mean 2, standard error 1/sqrt(3), Student's t for 2 degrees of freedom 4.3027
     assert np.isnan(evaluation.mean_interval([1.0])).all()
 
 
@@ -163,12 +162,18 @@ def test_few_seeds_do_not_make_a_difference_of_none(seeds):
     assert wrong <= 5
 
 
-def test_several_seeds_beside_a_single_one_are_compared_as_one():
+def test_several_seeds_beside_a_single_one_are_refused():
     """The luck of the single training cannot be seen: ten trainings on the other side do not make its number surer."""
-    rng = np.random.default_rng(3)
-    several, single = rng.random((10, 300)) < 0.6, rng.random((1, 300)) < 0.6
-    assert evaluation.paired(several, single) == evaluation.paired(several[0], single[0])
-    assert evaluation.paired(single, several) == evaluation.paired(single[0], several[0])
+    for a, b, same in ((10, 1, False), (1, 10, False), (3, 2, True)):
+        with pytest.raises(InputError, match=f"{a} and {b} trained networks"):
+            evaluation.paired(np.ones((a, 30)), np.ones((b, 30)), same_networks=same)
+
+
+def test_seeds_of_the_same_networks_are_drawn_together():
+    levels, image = np.array([[0.0], [2.0], [4.0]]), np.random.default_rng(0).normal(0, 1, 300)
+    apart, together = (evaluation.paired(levels + image + 0.1, levels + image, same_networks=same) for same in (False, True))
+    assert apart.low < -1 < 1 < apart.high and apart.p > 0.5
+    assert (together.low, together.high) == pytest.approx((0.1, 0.1)) and together.p < 0.01
 
 
 def test_paired_p_over_seeds_follows_the_bootstrap():
@@ -197,7 +202,7 @@ def test_predictions_are_those_of_the_layout():
     (np.array([[0.0] * 7, [np.nan] * 7]), [0, 1], "image 1 are not finite"),
 ])  # fmt: skip
 def test_wrong_input_is_named(logits, labels, said):
-    for function in (evaluation.accuracy, evaluation.cross_entropy, evaluation.confusion, evaluation.accuracy):
+    for function in (evaluation.accuracy, evaluation.losses, evaluation.confusion, evaluation.recall, evaluation.macro_f1):
         with pytest.raises(InputError, match=said):
             function(logits, np.array(labels))
 

@@ -258,6 +258,11 @@ def test_intervals_over_seeds_are_wider_than_those_of_one():
     assert lower < low - 0.02 and higher > high + 0.02
 
 
+def test_means_and_difference_of_compared_networks_are_of_the_same_seeds():
+    frame = report.compared({"final": [FakeRun(0.5), FakeRun(0.7)], "baseline": [FakeRun(0.5)]}, "final", "baseline")
+    assert frame.loc[0, ["accuracy: final", "accuracy: baseline", "accuracy: difference"]].tolist() == [0.5, 0.5, "+0.000"]
+
+
 def test_compared_networks_differ_by_what_they_differ():
     frame = report.compared({"final": [FakeRun(0.6)], "baseline": [FakeRun(0.5)]}, "final", "baseline").set_index("test set")
     assert list(frame.index) == ["clean", *distortions.NAMES, "private"]
