@@ -27,7 +27,7 @@ from ferhelpers.errors import InputError
 from ferhelpers.experiments import STUDY, Settings
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
-from ferhelpers.progress import Progress
+from ferhelpers.progress import Progress, duration
 from ferhelpers.runs import Store
 
 ROOT = Path(__file__).resolve().parent
@@ -281,8 +281,7 @@ def run(plan: Plan) -> int:
     if missing:
         print(f"Not everything was made; missing: {', '.join(missing)}", file=sys.stderr)
         return 1
-    minutes, seconds = divmod(round(time.monotonic() - started), 60)
-    print(f"Done in {minutes} min {seconds:02d} s: {plan.output / 'index.html' if plan.pages else plan.output}")
+    print(f"Done in {duration(time.monotonic() - started)}: {plan.output / 'index.html' if plan.pages else plan.output}")
     return 0
 
 

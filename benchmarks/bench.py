@@ -222,7 +222,8 @@ def row(line: dict) -> str:
 def table(lines: list[dict]) -> str:
     """The whole table, in Markdown."""
     head = ["| | ours | otherwise | ratio | peak memory, GiB |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *map(row, lines), "", f"Measured on: {lines[0]['machine']}."])
+    machines = "; ".join(dict.fromkeys(line["machine"] for line in lines))
+    return "\n".join([*head, *map(row, lines), "", f"Measured on: {machines}."])
 
 
 def figure(lines: list[dict], path: Path) -> None:

@@ -100,7 +100,7 @@ def gaps(runs: dict, first: str, second: str) -> pd.DataFrame:
         bootstrap over images), left at best (each network at the best temperature for this test set, by its labels: a
         diagnostic). Where one was not run, a table that says so.
 
-    Used in: 06, 07.
+    Used in: 05, 06, 07.
     """
     if (missing := report.not_run(runs, first, second)) is not None:
         return missing

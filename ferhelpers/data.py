@@ -17,13 +17,9 @@ import platformdirs
 from ferhelpers import containers, readers
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
-from ferhelpers.readers import CLASSES, IMAGE_SIZE, PIXELS, SPLITS
+from ferhelpers.files import write_atomically, write_json
+from ferhelpers.readers import CLASSES, IMAGE_SIZE, OFFICIAL_COUNTS, PIXELS, SPLITS
 
-OFFICIAL_COUNTS = {  # images of each class, in label order
-    "training": [3995, 436, 4097, 7215, 4830, 3171, 4965],
-    "public": [467, 56, 496, 895, 653, 415, 607],
-    "private": [491, 55, 528, 879, 594, 416, 626],
-}
 KAGGLE_DATASET = "msambare/fer2013"  # the folder release
 AUTO_NAMES = (
     "fer2013.csv", "icml_face_data.csv", "fer2013.zip", "archive.zip", "fer2013.tar", "fer2013.tar.gz", "fer2013.tgz",
@@ -33,19 +29,17 @@ AUTO_NAMES = (
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (N, 48, 48), 0..255; labels uint8 (N,), 0..6 in the order of CLASSES; masks bool (N, 48, 48), where
-    the expression is, for drawn faces only."""
+    """Images uint8 (N, 48, 48), 0..255; labels uint8 (N,), 0..6 in the order of CLASSES."""
 
     images: np.ndarray
     labels: np.ndarray
-    masks: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
 
     def take(self, indices):
         """The images at `indices` (a slice, an int or a bool array), in that order, as a Split."""
-        return Split(self.images[indices], self.labels[indices], None if self.masks is None else self.masks[indices])
+        return Split(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +150,7 @@ def load(source="auto", *, allow_subset=False, cache=True):
 
 def _dataset(splits, provenance):
     for split in splits:
-        for array in (split.images, split.labels, split.masks):
-            if array is not None:
-                array.flags.writeable = False
+        split.images.flags.writeable = split.labels.flags.writeable = False
     counts = {name: np.bincount(split.labels, minlength=len(CLASSES)).tolist() for name, split in zip(SPLITS, splits)}
     dataset = Dataset(*splits, {**provenance, "counts": counts})
     dataset.provenance["sha256"] = dataset.fingerprint
@@ -187,7 +179,7 @@ def find():
     """What the source "auto" stands for: (path or "builtin", a note that says why). Used in: run_all.py."""
     if named := os.environ.get("FER2013"):
         return named, "$FER2013 names this source."
-    for folder in (Path("data"), Path(__file__).resolve().parents[1] / "data"):
+    for folder in (Path("data"), Path("../data"), Path(__file__).resolve().parents[1] / "data"):  # ..: from notebooks/
         for candidate in (folder / name for name in AUTO_NAMES):
             if candidate.exists():
                 return candidate, f"Found as data/{candidate.name}."
@@ -200,7 +192,7 @@ def _draw(chosen):
     from ferhelpers import faces
 
     drawn = faces.draw(sum(faces.SIZES), seed=0)
-    everything = Split(drawn.images, drawn.labels, drawn.masks)
+    everything = Split(drawn.images, drawn.labels)
     note = f"{chosen} Drawn faces, not photographs: no number from them is about FER-2013.".strip()
     provenance = {"source": "builtin", "form": "builtin", "official": False, "fraction": 1.0, "note": note}
     return _dataset([everything.take(rows) for rows in _consecutive(faces.SIZES)], provenance)
@@ -232,7 +224,7 @@ def _read_once(path):
     splits, form = readers.read(path)
     try:
         _save_cache(stem, signature, splits, form)
-    except OSError:
+    except InputError:
         pass  # a full or read-only disk: works without
     return splits, form
 
@@ -254,13 +246,8 @@ def _save_cache(stem, signature, splits, form):
     images, labels = zip(*(splits[name] for name in SPLITS))
     content = np.concatenate([array.ravel() for array in (*images, *labels)])
     sizes = [len(array) for array in labels]
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    part = stem.with_suffix(".part")
-    with open(part, "wb") as file:
-        np.save(file, content, allow_pickle=False)
-    os.replace(part, stem.with_suffix(".npy"))
-    part.write_text(json.dumps({"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)}))
-    os.replace(part, stem.with_suffix(".json"))
+    write_atomically(stem.with_suffix(".npy"), lambda file: np.save(file, content, allow_pickle=False))
+    write_json(stem.with_suffix(".json"), {"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)})
 
 
 def _check(signature, form, sizes, content):

@@ -1,10 +1,11 @@
-"""What is wrong with the published numbers themselves: the confusion matrices, whose images they count, the overall rows."""
+"""What is wrong with the published numbers themselves, or cannot be concluded from them, whatever a new training gives."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
@@ -114,23 +115,104 @@ def overall_check() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "metric", "report", "mean of the five sections"])
 
 
-def guessing_check() -> pd.DataFrame:
-    """Do the published numbers beat answers that need no network: always the commonest class, and a seventh for every class?
+def constant_answer(labels) -> tuple[float, float]:
+    """Accuracy and loss of the best answer that is the same for every image, which needs no network.
+
+    For accuracy that is the commonest class, for loss the share of each class as its probability: the entropy of the labels.
+
+    Used in: 03.
+    """
+    counts = np.bincount(labels)
+    return float(counts.max() / counts.sum()), float(stats.entropy(counts))
+
+
+def guessing_check(runs: dict) -> pd.DataFrame:
+    """Do the three networks beat `constant_answer`?
+
+    Args:
+        runs: experiment -> list of runs, of which the first seed is shown.
 
     Returns:
-        DataFrame, one row a line of Tables 15 to 20: test set, network, accuracy, more accurate (than the share of the commonest
-        class in PublicTest), loss, lower loss (than the logarithm of 7).
+        DataFrame, one row a line of Tables 15 to 20: test set, network; then for the report (against the classes of PublicTest) and for
+        this run (in the report's layout, against its own test images): accuracy, loss, better than a constant answer in (both,
+        accuracy, loss, neither).
 
     Source: report, Tables 15-20. Used in: 07.
     """
-    public = OFFICIAL_COUNTS["public"]
-    lines = pd.concat([published(str(table)) for table in range(15, 21)], ignore_index=True)
-    frame = pd.DataFrame({"test set": lines.test_set, "network": lines.experiment.map(NETWORKS)})
-    frame["accuracy"] = lines.accuracy
-    frame["more accurate"] = np.where(lines.accuracy > max(public) / sum(public), "yes", "no")
-    frame["loss"] = lines.loss
-    frame["lower loss"] = np.where(lines.loss < np.log(len(CLASSES)), "yes", "no")
-    return frame
+    verdicts = {(True, True): "both", (True, False): "accuracy", (False, True): "loss", (False, False): "neither"}
+    public = np.repeat(range(len(CLASSES)), OFFICIAL_COUNTS["public"])
+    rows = []
+    for line in pd.concat([published(str(table)) for table in range(15, 21)]).itertuples():
+        row = {"test set": line.test_set, "network": network_name(runs, line.experiment)}
+        sides = {"report": (line.accuracy, line.loss, public)}
+        if found := runs_of(runs, line.experiment):
+            logits, labels = evaluation.predictions(found[0], line.test_set, "whole" if line.test_set == "clean" else "section")
+            sides["this run"] = evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels), labels
+        for side in ("report", "this run"):
+            cells = (NOT_RUN,) * 3
+            if side in sides:
+                accuracy, loss, labels = sides[side]
+                share, entropy = constant_answer(labels)
+                cells = f"{accuracy:.3f}", f"{loss:.2f}", verdicts[accuracy > share, loss < entropy]
+            row |= {f"{side}: {name}": cell for name, cell in zip((*DIGITS, "better than a constant answer in"), cells)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def margins(tables) -> pd.DataFrame:
+    """Are the report's differences in accuracy larger than the choice of its test images explains?
+
+    Args:
+        tables: names of the report's tables, each of several networks on one test set.
+
+    Returns:
+        DataFrame, one row a table: table, test set, images, most accurate; then for the second and for the least accurate network:
+        name, lead over it in points with its 95 % interval (Newcombe's, of two independent shares).
+
+    The report gives no result of single images, so the networks are taken as if each had images of its own; on the same images the
+    interval is narrower. How far two trainings of one network lie apart comes on top.
+
+    Source: report, Tables 3-20; Newcombe 1998, by statsmodels. Used in: 04, 05, 07.
+    """
+    rows = []
+    for table in tables:
+        lines = published(table).sort_values("accuracy", ascending=False, kind="stable")
+        test_set, total = lines.test_set.iloc[0], sum(OFFICIAL_COUNTS["public"])
+        part = distortions.section(test_set, total) if test_set in distortions.NAMES else slice(0, total)
+        n = part.stop - part.start
+        best = lines.iloc[0]
+        row = {"table": table, "test set": test_set, "images": n, "most accurate": NETWORKS[best.experiment]}
+        for place, other in (("second", lines.iloc[1]), ("least", lines.iloc[-1])):
+            hits = [round(line.accuracy * n) for line in (best, other)]
+            low, high = confint_proportions_2indep(hits[0], n, hits[1], n, method="newcomb", compare="diff")
+            row |= {
+                f"{place}: network": NETWORKS[other.experiment], f"{place}: lead": f"{100 * (best.accuracy - other.accuracy):+.1f}",
+                f"{place}: 95 % interval": f"{100 * low:+.1f} to {100 * high:+.1f}",
+            }  # fmt: skip
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def wording_check() -> pd.DataFrame:
+    """Sentences of the report that its own tables do not bear out, with what the tables give.
+
+    Returns:
+        DataFrame: section, sentence, what its tables say (computed from them).
+
+    Source: report, 8.1, 8.2, 9 and Tables 3, 14, 20. Used in: 07.
+    """
+    values = published().drop_duplicates(["experiment", "test_set"]).set_index("experiment")
+    clean, occluded = (values[values.test_set == name] for name in ("clean", "occlusion"))
+    depth = ", ".join(f"{clean.accuracy[f'blocks_{count}']:.3f}" for count in range(1, 6))
+    more = 100 * (occluded.accuracy["dropout_0.65"] - occluded.accuracy["dropout_0.5"])
+    of_efficientnet, of_baseline = (occluded.loss["final"] / occluded.loss[other] for other in ("efficientnet", "baseline"))
+    rows = [
+        ("8.1", "4 and 5 blocks learn \"nuances of the training set\" and become \"slightly less accurate\"", f"1 to 5 blocks: {depth}"),
+        ("8.2", "under occlusion, dropout 0.65 is \"4.2% more accurate\" than 0.5", f"{more:.1f} points"),
+        ("9", "under occlusion, the final network's loss is \"almost half of the EfficientNet test loss and more than half of the baseline "
+         "test loss\"", f"{of_efficientnet:.0%} and {of_baseline:.0%} of theirs"),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["section", "the report says", "its tables say"])
 
 
 def noise_readings(runs: dict) -> pd.DataFrame:

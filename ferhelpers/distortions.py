@@ -165,9 +165,7 @@ def _textbook_noise(images, constant, rng):
 
 def _textbook_salt_pepper(images, constant, rng):
     draw = rng.random(images.shape, dtype=np.float32)
-    out = np.where(draw < constant, np.uint8(0), images)
-    out[draw < constant / 2] = 255
-    return out
+    return np.where(draw < constant / 2, np.uint8(255), np.where(draw > 1 - constant / 2, np.uint8(0), images))
 
 
 def _textbook_speckle(images, constant, rng):
@@ -193,7 +191,7 @@ def apply(name, images, *, form="report", severity=None, seed=0):
         images: uint8 (N, 48, 48), 0..255. Not changed.
         form: "report" (literal) or "textbook".
         severity: 1..5 for the textbook form (SEVERITY_TABLE says what they mean); None for the report's.
-        seed: int from 0. Severities of one seed share their draws, so they differ in strength alone.
+        seed: int from 0. Severities of one seed share their draws: they differ in strength alone, and the place of the occlusion.
 
     Returns:
         uint8 (N, 48, 48).
@@ -235,7 +233,7 @@ def sections(n):
     Returns:
         Five slices, in the order of NAMES; the first n % 5 are one longer than the rest.
 
-    Source: report, section 5.1. Used in: 02, 03.
+    Source: report, section 5.1. Used in: 01, and by `test_sets`.
     """
     bounds = [0] + [(n // 5) * k + min(k, n % 5) for k in range(1, 6)]
     return tuple(slice(a, b) for a, b in zip(bounds, bounds[1:]))

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from ferhelpers.errors import InputError
+from ferhelpers.readers import OFFICIAL_COUNTS
 
 SIZES = (2000, 400, 400)  # faces in the training, public and private splits of the built-in data set
-COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # FER-2013's training split: the classes' shares, in label order
 LABEL_NOISE = 0.03  # chance that a face shows the other emotion of its label's pair; happy has no pair
 PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by label
 
@@ -74,7 +74,7 @@ def draw(n, seed=0, emotions=None):
     """
     who, how, what, photo = (np.random.default_rng([seed, part]) for part in range(4))
     if emotions is None:
-        labels = what.choice(7, n, p=np.array(COUNTS) / sum(COUNTS)).astype(np.uint8)
+        labels = what.choice(7, n, p=np.array(OFFICIAL_COUNTS["training"]) / sum(OFFICIAL_COUNTS["training"])).astype(np.uint8)
         emotions = np.where(what.random(n) < LABEL_NOISE, np.take(PAIRS, labels), labels).astype(np.uint8)
     else:
         labels = emotions = np.asarray(emotions, np.uint8)

@@ -25,6 +25,9 @@ def writing(path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        target, named = path.absolute(), Path(error.filename if isinstance(error.filename, str) else path).absolute()
+        if target.parent not in named.parents and named not in target.parents:  # it is about something else
+            raise
         reason = error.strerror or error
         raise InputError(f"cannot write {path} ({reason}); make room or rights there, or choose another --output") from error
 

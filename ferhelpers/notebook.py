@@ -1,7 +1,7 @@
 """What every notebook calls first and last: parameters, data, store, and how figures and tables are shown and kept.
 
     study = begin("03_baseline", globals())
-    study.figure(plots.curves(history), "baseline_curves", "Training and validation loss by epoch ...")
+    study.figure(plots.learning_curves(histories), "baseline_curves", "Training and validation loss by epoch ...")
     study.table(frame, "table_02", "Table 2: the baseline on distorted images, report | this run")
     study.end()
 """
@@ -73,7 +73,7 @@ class Study:
         self.name, self.parameters, self.dataset, self._began = name, values, dataset, began
         self.settings = Settings.from_parameters(values)
         self.output = Path(values["OUTPUT"]).resolve()
-        self._figures, self._tables = {}, {}
+        self._figures, self._tables, self._runs = {}, {}, []
         with writing(self._record):
             self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
@@ -118,11 +118,15 @@ class Study:
         """The runs of one table of `experiments`, trained if the store does not have them: name -> one run a seed."""
         from ferhelpers import training
 
-        return training.train_all(factory(self.settings), self.dataset, self.store, seeds=self.parameters["SEEDS"])
+        return self._shown(training.train_all(factory(self.settings), self.dataset, self.store, seeds=self.parameters["SEEDS"]))
 
     def found(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
         """As `train`, but only the runs that the store holds already, [] for the others; nothing is trained."""
-        return self.store.find_all(factory(self.settings), self.dataset.fingerprint, self.parameters["SEEDS"])
+        return self._shown(self.store.find_all(factory(self.settings), self.dataset.fingerprint, self.parameters["SEEDS"]))
+
+    def _shown(self, runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
+        self._runs += [str(run.folder.resolve()) for found in runs.values() for run in found]
+        return runs
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
@@ -181,6 +185,7 @@ class Study:
             "parameters": self.parameters,
             "figures": list(self._figures.values()),
             "tables": list(self._tables.values()),
+            "runs": sorted(set(self._runs)),
         }
         write_json(self._record, record)
         print(f"{self.name}: {len(self._figures)} figures and {len(self._tables)} tables are in {self.output}")

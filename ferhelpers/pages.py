@@ -18,6 +18,7 @@ from ferhelpers.errors import InputError
 from ferhelpers.files import write_atomically
 from ferhelpers.notebook import hardware, table_html
 from ferhelpers.parameters import read_cells
+from ferhelpers.progress import duration
 from ferhelpers.runs import MANIFEST, Run
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -99,7 +100,7 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
                 "title": title,
                 "question": question,
                 "page": page.name if record and page.is_file() else "",
-                "note": f"ran in {_duration(record['seconds'])}" if record else "not part of this run",
+                "note": f"ran in {duration(record['seconds'])}" if record else "not part of this run",
                 "tables": tables,
             }
         )
@@ -121,7 +122,7 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
             for figure in record["figures"]
             if figure["main"]
         ],
-        trainings=_trainings({Path(record["parameters"].get("RESULTS") or output) for record in records}),
+        trainings=_trainings({Path(run) for record in records for run in record.get("runs", ())}),
     )
     write_atomically(page, lambda file: file.write(text.encode()))
     return page
@@ -156,15 +157,15 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
     return [(name, _unique(values, "; ")) for name, values in facts.items() if any(values)]
 
 
-def _trainings(outputs: set[Path]) -> str:
-    """An HTML table of the runs in these output folders, from their config.json."""
+def _trainings(folders: set[Path]) -> str:
+    """An HTML table of these runs, from their config.json."""
     rows = []
-    for path in sorted(path for output in outputs for path in output.glob(f"runs/*/{MANIFEST}")):
-        config = Run(path.parent).config
+    for folder in sorted(folder for folder in folders if (folder / MANIFEST).is_file()):
+        config = Run(folder).config
         experiment, environment = config["experiment"], config["environment"]
         rows.append(
             {
-                "Run": path.parent.name,
+                "Run": folder.name,
                 "Epochs": experiment["epochs"],
                 "Seed": experiment["seed"],
                 "Weights": f"{config['parameters']:,}",
@@ -199,8 +200,3 @@ def _is_verdict(table: dict) -> bool:
 
 def _unique(values: list, separator: str = " | ") -> str:
     return separator.join(dict.fromkeys(map(str, values)))
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

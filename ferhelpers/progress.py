@@ -8,6 +8,13 @@ import time
 from tqdm import tqdm
 
 
+def duration(seconds: float) -> str:
+    """A time for people: "45 s", "3 min 05 s", "2 h 10 min". Used in: run_all.py, training, pages."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
 class Progress:
     """One bar over the code cells of all notebooks, with the last line that the running one printed.
 

@@ -16,6 +16,11 @@ from ferhelpers.errors import InputError
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # label = position
 SPLITS = ("training", "public", "private")
 USAGES = ("Training", "PublicTest", "PrivateTest")  # what the releases call SPLITS
+OFFICIAL_COUNTS = {  # images of each class, in label order
+    "training": [3995, 436, 4097, 7215, 4830, 3171, 4965],
+    "public": [467, 56, 496, 895, 653, 415, 607],
+    "private": [491, 55, 528, 879, 594, 416, 626],
+}
 IMAGE_SIZE = 48
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 

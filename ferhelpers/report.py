@@ -1,7 +1,7 @@
 """The report's numbers beside those of a run.
 
-`runs` is everywhere a dict: name of the experiment (`NETWORKS`) -> list of runs, one a seed. An experiment that is
-missing, or has an empty list, is shown as "not run". With several seeds a number is the mean over them, and its interval
+`runs` is everywhere a dict: name of the experiment (`NETWORKS`, or a reader's own) -> list of runs, one a seed. An experiment that
+is missing, or has an empty list, is shown as "not run". With several seeds a number is the mean over them, and its interval
 covers the choice of test images and of seeds (recalls: of images); with one, that of the images alone.
 """
 
@@ -19,7 +19,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import PROTOCOL
+from ferhelpers.experiments import PROTOCOL, Settings
 
 NOT_RUN = "not run"
 NOT_PUBLISHED = "not published"
@@ -85,7 +85,7 @@ def runs_of(runs: dict, experiment: str) -> list:
 
 
 def as_reported(runs: dict, experiment: str) -> list:
-    """The runs of an experiment that had the report's schedule and, for EfficientNet, pre-trained weights."""
+    """The runs of one of the report's experiments that had its schedule and, for EfficientNet, pre-trained weights."""
     return [run for run in runs_of(runs, experiment) if PROTOCOL[experiment].followed_by(run.config["experiment"])]
 
 
@@ -98,7 +98,12 @@ def alike(runs: dict, experiments) -> dict:
 def epochs_of(runs: dict, experiment: str) -> str:
     """How long an experiment was trained, of how long the report trained it: "2 of 100"."""
     found = runs_of(runs, experiment)
-    return f"{found[0].config['experiment']['epochs']} of {PROTOCOL[experiment].epochs}" if found else NOT_RUN
+    return f"{found[0].config['experiment']['epochs']} of {_epochs_asked(experiment)}" if found else NOT_RUN
+
+
+def _epochs_asked(experiment: str) -> int:
+    """The report's epochs; of a reader's own network what `Settings.epochs` is by default."""
+    return PROTOCOL[experiment].epochs if experiment in PROTOCOL else Settings.epochs
 
 
 def one_schedule(runs: dict, experiments) -> bool:
@@ -107,15 +112,15 @@ def one_schedule(runs: dict, experiments) -> bool:
     contents = {name: found[0].config["experiment"] for name in experiments if (found := runs_of(runs, name))}
     if len({(content["learning_rate"], content["decay"], content["batch_size"]) for content in contents.values()}) > 1:
         return False
-    pairs = [(content["epochs"], PROTOCOL[name].epochs / 100) for name, content in contents.items()]
+    pairs = [(content["epochs"], _epochs_asked(name) / Settings.epochs) for name, content in contents.items()]
     above, most = max((epochs - 1) / share for epochs, share in pairs), min(epochs / share for epochs, share in pairs)
     return math.floor(most + 1e-9) > above + 1e-9
 
 
 def network_name(runs: dict, experiment: str) -> str:
     """What tables call an experiment: EfficientNet with the weights that it started from; each with its epochs and learning rate
-    where the runs had no common schedule."""
-    name, found = NETWORKS[experiment], runs_of(runs, experiment)
+    where the runs had no common schedule; a reader's own as it is called."""
+    name, found = NETWORKS.get(experiment, experiment), runs_of(runs, experiment)
     if experiment == "efficientnet" and found:
         weights = found[0].config["experiment"]["weights"]
         start = {"none": "random weights", "imagenet": "ImageNet weights"}.get(weights, "weights from a file")
@@ -219,7 +224,7 @@ def side_by_side(table: str, runs: dict) -> pd.DataFrame:
     Raises:
         InputError: no such table.
 
-    Source: report, Tables 1-20. Used in: 03 to 07, and on the index page.
+    Source: report, Tables 1-20. Used in: 03 to 07.
     """
     lines = published(table)
     scores = {name: _measured(runs_of(runs, name)) if runs_of(runs, name) else None for name in set(lines["experiment"])}
@@ -248,7 +253,7 @@ def overview(runs: dict) -> pd.DataFrame:
         95 % interval of the accuracy), accuracy on PrivateTest, accuracy and loss on the distorted test set (the five
         sections together).
 
-    Used in: the index page.
+    Used in: 07.
     """
     clean = published().query("test_set == 'clean'").drop_duplicates("experiment").set_index("experiment")
     rows = []
@@ -305,30 +310,50 @@ def six_sets(runs: dict, metric: str) -> pd.DataFrame:
 
 
 def class_recall_table(runs: dict) -> pd.DataFrame:
-    """Recall of each class on the clean test set: the networks whose confusion matrices the report shows, and EfficientNet.
+    """Recall of each class on the clean test set. The report's own cannot be known (`defects.confusion_check`).
 
     Args:
-        runs: experiment -> list of runs; networks that it does not name are left out.
+        runs: experiment -> list of runs.
 
     Returns:
-        DataFrame, one row a class: class, then for each network report (diagonal over row sum of its published matrix;
-        see `defects.confusion_check` for why that is no recall) | this run.
+        DataFrame, one row a class: class, images, then the recall of each network, mean over its seeds.
 
     Used in: 03, 06, 07.
     """
     columns = {"class": list(CLASSES)}
-    for experiment in ("baseline_test_validation", "baseline", "final", "efficientnet"):
-        if experiment not in runs:
-            continue
-        name, found = network_name(runs, experiment), runs_of(runs, experiment)
-        if experiment in published_confusions():
-            matrix = published_confusions()[experiment]
-            columns[f"{name}: report"] = (matrix.diagonal() / matrix.sum(axis=1)).round(3)
-        columns[f"{name}: this run"] = NOT_RUN
+    for experiment, found in runs.items():
+        columns[network_name(runs, experiment)] = NOT_RUN
         if found:
-            recalls = [evaluation.recall(run.logits("clean"), run.labels("clean")) for run in found]
-            columns[f"{name}: this run"] = ["no images" if np.isnan(r) else round(r, 3) for r in np.mean(recalls, axis=0)]
+            columns["images"] = np.bincount(found[0].labels("clean"), minlength=len(CLASSES))
+            shares = np.mean([evaluation.recall(run.logits("clean"), run.labels("clean")) for run in found], axis=0)
+            columns[network_name(runs, experiment)] = ["no images" if np.isnan(share) else f"{share:.3f}" for share in shares]
     return pd.DataFrame(columns)
+
+
+def loss_tails(runs: dict) -> pd.DataFrame:
+    """How much of a mean loss few images carry.
+
+    Args:
+        runs: experiment -> list of runs; the first seed of each is shown.
+
+    Returns:
+        DataFrame, one row a whole test set and network: test set, network, mean, median, 99th percentile, largest loss of an image, and
+        the share of the sum that the one per cent of images with the largest losses carry.
+
+    Used in: 06.
+    """
+    rows = []
+    for test_set in TEST_SETS:
+        for experiment, found in runs.items():
+            cells = (NOT_RUN,) * 5
+            if found:
+                values = np.sort(per_image(runs, experiment, test_set, "loss")[0])
+                top = values[-max(1, len(values) // 100) :].sum() / values.sum()
+                numbers = values.mean(), np.median(values), np.quantile(values, 0.99), values[-1]
+                cells = *(f"{number:,.2f}" for number in numbers), f"{top:.0%}"
+            rows.append((test_set, network_name(runs, experiment), *cells))
+    columns = ["test set", "network", "mean", "median", "99th percentile", "largest", "share of the top 1 %"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def published_confusions() -> dict[str, np.ndarray]:

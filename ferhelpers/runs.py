@@ -69,9 +69,7 @@ class Run:
         except (OSError, ValueError, TypeError) as error:
             raise self._unusable(f"{folder / MANIFEST} is damaged") from error
         self.config = json.loads(self._read("config.json"))
-        self.key = self.config["key"]
         self.chosen = np.array(self.config["chosen"])
-        self._predictions = None
 
     @property
     def history(self) -> pd.DataFrame:
@@ -85,11 +83,11 @@ class Run:
 
     def logits(self, test_set: str) -> np.ndarray:
         """float32 (N, 7) of one test set (see Predictions)."""
-        return self._all_predictions().logits(test_set)
+        return self._predictions.logits(test_set)
 
     def labels(self, test_set: str) -> np.ndarray:
         """uint8 (N,) of one test set (see Predictions)."""
-        return self._all_predictions().labels(test_set)
+        return self._predictions.labels(test_set)
 
     @property
     def layers(self) -> list[str]:
@@ -114,10 +112,9 @@ class Run:
         self._read("model.keras")
         return keras.saving.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
 
-    def _all_predictions(self) -> Predictions:
-        if self._predictions is None:
-            self._predictions = Predictions(self._arrays("predictions.npz"))
-        return self._predictions
+    @cached_property
+    def _predictions(self) -> Predictions:
+        return Predictions(self._arrays("predictions.npz"))
 
     def _arrays(self, name: str) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(self._read(name)), allow_pickle=False) as file:

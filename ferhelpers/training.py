@@ -20,6 +20,7 @@ from ferhelpers import backend, distortions, evaluation, gradcam, models
 from ferhelpers.data import CLASSES, Dataset, Split
 from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import read_sealed, write_atomically, write_json, write_sealed, writing
+from ferhelpers.progress import duration
 from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Store
 
 VALIDATION_SHARE = 0.15  # report section 3
@@ -233,23 +234,24 @@ def _state(model: keras.Model) -> list:
 def _save(path: Path, model: keras.Model, history: list[dict]) -> None:
     arrays = {f"{number:04d}": np.asarray(variable) for number, variable in enumerate(_state(model))}
     buffer = io.BytesIO()
-    np.savez(buffer, history=json.dumps(history), **arrays)
+    np.savez(buffer, made=json.dumps({"format": FORMAT, "history": history}), **arrays)
     write_sealed(path, buffer.getvalue())
 
 
 def _restore(path: Path, model: keras.Model) -> list[dict]:
-    """Set the model to its checkpoint and return the history; from a damaged one or one of another network, an empty history."""
+    """Set the model to its checkpoint and return the history; from a damaged one or one of other code, an empty history."""
     content = read_sealed(path)
     if content is None:
         return []
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = dict(file)
-    history = json.loads(str(arrays.pop("history")))
-    if [array.shape for array in arrays.values()] != [tuple(variable.shape) for variable in _state(model)]:
+    made = json.loads(str(arrays.pop("made", "{}")))
+    shapes = [tuple(variable.shape) for variable in _state(model)]
+    if made.get("format") != FORMAT or [array.shape for array in arrays.values()] != shapes:
         return []
     for variable, array in zip(_state(model), arrays.values(), strict=True):
         variable.assign(array)
-    return history
+    return made["history"]
 
 
 def _line(name: str, epochs: int, history: list[dict]) -> str:
@@ -257,12 +259,6 @@ def _line(name: str, epochs: int, history: list[dict]) -> str:
     left = (epochs - row["epoch"]) * np.mean([past["seconds"] for past in history[-5:]])
     return (
         f"{name}: epoch {row['epoch']}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
-        f"val_loss {row['val_loss']:.3f}  val_accuracy {row['val_accuracy']:.3f}  {_duration(row['seconds'])}"
-        + (f", {_duration(left)} left" if left else "")
+        f"val_loss {row['val_loss']:.3f}  val_accuracy {row['val_accuracy']:.3f}  {duration(row['seconds'])}"
+        + (f", {duration(left)} left" if left else "")
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -172,6 +172,13 @@ def test_textbook_constants(severity):
     assert ((out["occlusion"] == 0).sum((1, 2)) == constant("occlusion") ** 2).all()
 
 
+def test_a_pixel_that_is_salt_or_pepper_stays_so_at_every_higher_severity():
+    grey = np.full((20, 48, 48), 100, np.uint8)
+    steps = [apply("salt_pepper", grey, form="textbook", severity=severity) for severity in SEVERITIES]
+    for milder, stronger in zip(steps, steps[1:]):
+        assert (stronger[milder != 100] == milder[milder != 100]).all()
+
+
 def test_textbook_blur_spreads_a_point_by_its_sigma():
     point = np.zeros((1, 48, 48), np.uint8)
     point[0, 20:28, 20:28] = 255
@@ -200,7 +207,6 @@ def test_report_sections():
 class Split:
     images: np.ndarray
     labels: np.ndarray
-    masks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

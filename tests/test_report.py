@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from fake_runs import FakeRun
+from fake_runs import FakeRun, logits_for
 
 from ferhelpers import distortions, evaluation, experiments, report
+from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 
 TABLES = ("6.1.2", "6.1.3", *map(str, range(1, 21)))
@@ -145,7 +146,7 @@ def test_efficientnet_says_where_it_started(weights, said):
     runs = {"efficientnet": [FakeRun(weights=weights, n=100)]}
     assert report.side_by_side("15", runs).loc[2, "level"] == f"EfficientNetB0 ({said})"
     assert f"EfficientNetB0 ({said})" in report.overview(runs)["network"].tolist()
-    assert f"EfficientNetB0 ({said}): this run" in report.class_recall_table(runs)
+    assert f"EfficientNetB0 ({said})" in report.class_recall_table(runs)
 
 
 def test_overview_has_every_network_and_no_empty_cell():
@@ -178,11 +179,29 @@ def test_class_recalls_by_hand():
     labels = run.labels("clean")
     run._logits["clean"][labels == 1] = 0  # all disgust is taken for class 0
     frame = report.class_recall_table({"final": [run], "baseline": []}).set_index("class")
-    assert frame["final: this run"].to_dict() == {
-        "angry": 1, "disgust": 0, "fear": 1, "happy": 1, "sad": 1, "surprise": 1, "neutral": 1,
-    }  # fmt: skip
-    assert frame.loc["happy", "final: report"] == round(262 / 903, 3)
-    assert (frame["baseline: this run"] == "not run").all()
+    recalls = {name: "0.000" if name == "disgust" else "1.000" for name in CLASSES}
+    assert frame["final"].to_dict() == recalls and frame.images.sum() == len(run.labels("clean"))
+    assert (frame["baseline"] == "not run").all()
+
+
+def test_few_images_can_carry_a_mean_loss():
+    run = FakeRun(n=1000)
+    run._logits["speckle"] = logits_for(run.labels("speckle"), np.arange(1000) >= 10, 2.0)
+    run._logits["speckle"][:10] *= 500  # ten wrong answers, as sure as can be
+    frame = report.loss_tails({"final": [run], "baseline": []}).set_index(["test set", "network"])
+    row = frame.loc["speckle", "final"]
+    small = np.log(6 + np.exp(2)) - 2
+    assert row["median"] == f"{small:.2f}" and row["largest"] == "1,000.00"
+    assert row["share of the top 1 %"] == f"{10_000 / (10_000 + 990 * small):.0%}"
+    assert (frame.loc["clean", "baseline"] == "not run").all()
+
+
+def test_a_network_of_the_reader_s_own_is_shown_beside_the_report_s():
+    runs = {"mine": [FakeRun(0.7, history={"epoch": [1]})], "blocks_4": [FakeRun(0.5)]}
+    assert report.network_name(runs, "mine") == "mine" and list(report.histories({"mine": runs["mine"]})) == ["mine"]
+    assert report.compared(runs, "mine", "blocks_4").loc[0, "accuracy: difference"] == "+0.200"
+    runs["blocks_4"] = [FakeRun(epochs=2)]
+    assert report.network_name(runs, "mine") == "mine, 1 of 100 epochs at rate 0.0001"
 
 
 def test_levels_are_those_of_the_sections_and_say_what_was_not_run():
