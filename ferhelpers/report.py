@@ -320,7 +320,7 @@ def class_recall_table(runs: dict) -> pd.DataFrame:
 
     Used in: 03, 06, 07.
     """
-    columns = {"class": list(CLASSES)}
+    columns = {"class": list(CLASSES), "images": NOT_RUN}
     for experiment, found in runs.items():
         columns[network_name(runs, experiment)] = NOT_RUN
         if found:
