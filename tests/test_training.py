@@ -73,21 +73,22 @@ def test_a_training_that_was_cut_off_ends_with_the_same_numbers(faces, undisturb
     assert not (run.folder / "checkpoint").exists()
 
 
-@pytest.mark.parametrize("damage", ["torn", "one byte", "empty", "of another network"])
-def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(faces, undisturbed, tmp_path, damage):
+@pytest.mark.parametrize("damage", ["torn", "one byte", "empty", "of another network", "of another format"])
+def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(faces, undisturbed, tmp_path, monkeypatch, damage):
     experiment = dataclasses.replace(TINY, augmentation=True)
     store, lines = Store(tmp_path), []
 
     def cut_off(line):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(training, "FORMAT", 0 if damage == "of another format" else training.FORMAT)
         training.train(experiment, faces, store, progress=cut_off)
     checkpoint = store.path(experiment, faces.fingerprint) / "checkpoint"
     content = bytearray(checkpoint.read_bytes())
     if damage == "of another network":
         training._save(checkpoint, training.build(dataclasses.replace(experiment, blocks=2)), [{"epoch": 1}])
-    else:
+    elif damage != "of another format":
         content[len(content) // 2] ^= 1
         checkpoint.write_bytes({"torn": content[:5000], "one byte": content, "empty": b""}[damage])
     (checkpoint.parent / ".checkpoint-killed").write_bytes(b"what a killed process left")
