@@ -146,6 +146,32 @@ def histories(runs: dict) -> dict[str, list[pd.DataFrame]]:
     return {network_name(runs, name): [run.history for run in found] for name, found in runs.items() if found}
 
 
+def turning_points(runs: dict) -> pd.DataFrame:
+    """When did the validation loss turn, and when did it pass the loss that the report found on clean test images?
+
+    Args:
+        runs: experiment -> list of runs; the first seed of each is shown.
+
+    Returns:
+        DataFrame, one row a network: network, epochs, lowest validation loss, its epoch, validation loss at the end; the report's loss on clean
+        test images, and the last epoch at which the validation loss was not above it.
+
+    Used in: 04, 05, 06.
+    """
+    columns = ["network", "epochs", "lowest", "at epoch", "at the end", "report: test loss", "last epoch not above it"]
+    losses = published().query("test_set == 'clean'").drop_duplicates("experiment").set_index("experiment").loss
+    rows = []
+    for name, found in runs.items():
+        said = f"{losses[name]:.2f}" if name in losses else NOT_PUBLISHED
+        cells = NOT_RUN, NOT_RUN, NOT_RUN, said, NOT_RUN
+        if found:
+            curve = found[0].history.set_index("epoch").val_loss
+            below = curve.index[curve <= losses.get(name, 0)]
+            cells = f"{curve.min():.2f}", curve.idxmin(), f"{curve.iloc[-1]:.2f}", said, below[-1] if len(below) else "–"
+        rows.append((network_name(runs, name), epochs_of(runs, name), *cells))
+    return pd.DataFrame(rows, columns=columns)
+
+
 def confusions(runs: dict) -> dict[str, np.ndarray]:
     """Network -> confusion matrix of its first seed on the clean test images, of the networks that were run. Used in: 03, 06, 07."""
     return {

@@ -48,13 +48,15 @@ def summary() -> str:
 
 
 def _judged(runs: dict) -> list[str]:
-    """What only networks that had the report's schedule can say: which noise it added, and whether its claims hold."""
+    """What only networks that had the report's schedule can say: when their loss turned, which noise it added, whether its claims hold."""
     names = {f"all: {metric}": f"distance of the {metric}" for metric in report.DIGITS}
     readings = defects.noise_readings(runs)[["reading", "what it is", *names]].rename(columns=names)
     frame = claims.verdicts(runs)
     judged = frame[frame.verdict.isin(claims.JUDGED)]
     tables = [_markdown(judged[["claim", "verdict", "report says", "this run"]])] if len(judged) else []
+    turns = report.turning_points({name: found for name, found in runs.items() if found})
     return [
+        "The validation loss during training, and when it passed the loss that the report found on clean test images:", _markdown(turns),
         "Candidate readings of the report's Gaussian noise, by their distance from its numbers:", _markdown(readings),
         f"Claims of the report that these runs can judge: {len(judged)} of {len(frame)}.", *tables,
     ]  # fmt: skip

@@ -184,6 +184,16 @@ def test_class_recalls_by_hand():
     assert (frame["baseline"] == "not run").all()
 
 
+def test_the_epoch_at_which_a_loss_passes_the_report_s():
+    history = {"epoch": [1, 2, 3, 4], "val_loss": [2.0, 1.5, 1.7, 1.9]}
+    runs = {"blocks_1": [FakeRun(history=history)], "final": [FakeRun(history=history)], "listing": [FakeRun(history=history)], "blocks_2": []}
+    frame = report.turning_points(runs).set_index("network")
+    assert frame.loc["1 block"].tolist() == ["1 of 100", "1.50", 2, "1.90", "1.79", 3]
+    assert frame.loc["final", "last epoch not above it"] == "–"  # the report: 1.10
+    assert frame.loc["5 blocks, wired as listed"].tolist()[-2:] == ["not published", "–"]
+    assert frame.loc["2 blocks"].tolist() == ["not run", "not run", "not run", "not run", "1.22", "not run"]
+
+
 def test_few_images_can_carry_a_mean_loss():
     run = FakeRun(n=1000)
     run._logits["speckle"] = logits_for(run.labels("speckle"), np.arange(1000) >= 10, 2.0)
