@@ -10,6 +10,7 @@ import functools
 import io
 import math
 import re
+import textwrap
 
 import matplotlib
 import numpy as np
@@ -198,7 +199,8 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
         interval = [rows.measured - rows.low, rows.high - rows.measured]
         axes.errorbar(places, rows.measured, interval, color=PALETTE[0], marker="o", capsize=3, label="this run, 95 % interval")
         axes.plot(places, rows.published, **PUBLISHED, label="report")
-        axes.set_xticks(places, [level.replace(", ", "\n") for level in rows.level])
+        named = [level.partition(", ") for level in rows.level]
+        axes.set_xticks(places, ["\n".join([level, *textwrap.wrap(how, 8)]) for level, _, how in named])
         axes.set_title(_spaced(name))
         axes.margins(x=0.12)
     for axes in panels.flat[len(sets) :]:

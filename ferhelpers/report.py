@@ -118,8 +118,8 @@ def one_schedule(runs: dict, experiments) -> bool:
 
 
 def network_name(runs: dict, experiment: str) -> str:
-    """What tables call an experiment: EfficientNet with the weights that it started from; each with its epochs and learning rate
-    where the runs had no common schedule; a reader's own as it is called."""
+    """What tables call an experiment: EfficientNet with the weights that it started from; each with its epochs where
+    the runs had no common schedule, and with its learning rate where another had as many at another rate; a reader's own as it is called."""
     name, found = NETWORKS.get(experiment, experiment), runs_of(runs, experiment)
     if experiment == "efficientnet" and found:
         weights = found[0].config["experiment"]["weights"]
@@ -132,7 +132,10 @@ def _schedule(runs, experiment) -> str:
     found = runs_of(runs, experiment)
     if not found or one_schedule(runs, runs):
         return ""
-    return f", {epochs_of(runs, experiment)} epochs at rate {found[0].config['experiment']['learning_rate']:g}"
+    epochs = epochs_of(runs, experiment)
+    rates = {other[0].config["experiment"]["learning_rate"] for name, other in runs.items() if other and epochs_of(runs, name) == epochs}
+    rate = f" at rate {found[0].config['experiment']['learning_rate']:g}" if len(rates) > 1 else ""
+    return f", {epochs} epochs{rate}"
 
 
 def not_run(runs: dict, *experiments: str) -> pd.DataFrame | None:

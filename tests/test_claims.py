@@ -301,8 +301,8 @@ def test_networks_on_unequal_schedules_are_not_compared():
     runs = study(blocks_3=(0.6, 2))
     runs["blocks_3"] = [FakeRun(0.6, epochs=2)]
     found = row(runs, HYPOTHESIS_1)
-    assert found["verdict"] == OTHERWISE and "3 blocks, 2 of 100 epochs at rate 0.0001" in found["evidence"]
-    assert "5 blocks, 100 of 100 epochs at rate 0.0001" in found["evidence"] and found["epochs"] == "2 of 100, 100 of 100"
+    assert found["verdict"] == OTHERWISE and "3 blocks, 2 of 100 epochs" in found["evidence"]
+    assert "5 blocks, 100 of 100 epochs" in found["evidence"] and found["epochs"] == "2 of 100, 100 of 100"
     runs["blocks_3"] = [FakeRun(0.6)]
     assert verdict(runs, HYPOTHESIS_1) == SUPPORTED
     runs["blocks_3"][0].config["experiment"]["learning_rate"] = 0.01

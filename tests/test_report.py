@@ -211,7 +211,7 @@ def test_a_network_of_the_reader_s_own_is_shown_beside_the_report_s():
     assert report.network_name(runs, "mine") == "mine" and list(report.histories({"mine": runs["mine"]})) == ["mine"]
     assert report.compared(runs, "mine", "blocks_4").loc[0, "accuracy: difference"] == "+0.200"
     runs["blocks_4"] = [FakeRun(epochs=2)]
-    assert report.network_name(runs, "mine") == "mine, 1 of 100 epochs at rate 0.0001"
+    assert report.network_name(runs, "mine") == "mine, 1 of 100 epochs"
 
 
 def test_levels_are_those_of_the_sections_and_say_what_was_not_run():
@@ -240,10 +240,10 @@ def test_networks_are_told_apart_by_their_epochs_where_these_are_unequal_shares(
     assert report.one_schedule(full, full)
     mixed = {**short, "final": full["final"]}
     assert not report.one_schedule(mixed, mixed) and report.one_schedule(mixed, ["baseline", "blocks_2"])
-    assert report.network_name(mixed, "final") == "final, 55 of 55 epochs at rate 0.0001"
-    assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs at rate 0.0001"
-    assert report.side_by_side("3", mixed)["level"].tolist() == ["1", "2, 2 of 100 epochs at rate 0.0001", "3", "4", "5"]
-    assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs at rate 0.0001"] == "55 of 55"
+    assert report.network_name(mixed, "final") == "final, 55 of 55 epochs"
+    assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
+    assert report.side_by_side("3", mixed)["level"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
+    assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
     assert not report.one_schedule({"baseline": full["baseline"], "final": [FakeRun(n=100, epochs=54)]}, ["baseline", "final"])
 
 
