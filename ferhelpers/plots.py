@@ -200,7 +200,7 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
         axes.errorbar(places, rows.measured, interval, color=PALETTE[0], marker="o", capsize=3, label="this run, 95 % interval")
         axes.plot(places, rows.published, **PUBLISHED, label="report")
         named = [level.partition(", ") for level in rows.level]
-        axes.set_xticks(places, ["\n".join([level, *textwrap.wrap(how, 8)]) for level, _, how in named])
+        axes.set_xticks(places, ["\n".join([level, *textwrap.wrap(how, 6)]) for level, _, how in named])
         axes.set_title(_spaced(name))
         axes.margins(x=0.12)
     for axes in panels.flat[len(sets) :]:
