@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -68,9 +69,16 @@ def test_begin_refuses_wrong_parameters(scope, name, value, what):
 
 def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("ferhelpers.training.train_all", lambda *arguments, **options: calls.append((arguments, options)))
+
+    def train_all(*arguments, **options):
+        calls.append((arguments, options))
+        return {"final": [SimpleNamespace(folder=tmp_path / "final")], "baseline": []}
+
+    monkeypatch.setattr("ferhelpers.training.train_all", train_all)
     study = notebook.begin("05_dropout_ablation", {**scope, "EPOCHS": 2, "SEEDS": 4})
-    study.train(STUDY["05_dropout_ablation"])
+    assert list(study.train(STUDY["05_dropout_ablation"])) == ["final", "baseline"]
+    study.end()
+    assert json.loads((tmp_path / "out/notebooks/05_dropout_ablation.json").read_text())["runs"] == [str(tmp_path / "final")]
     [((experiments, dataset, store), options)] = calls
     assert experiments == STUDY["05_dropout_ablation"](Settings(epochs=2, seed=3))
     assert dataset is study.dataset and store.folder == tmp_path / "out" / "runs" and options == {"seeds": 4}
