@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.proportion import confint_proportions_2indep
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
@@ -167,12 +166,12 @@ def margins(tables) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a table: table, test set, images, most accurate; then for the second and for the least accurate network:
-        name, lead over it in points with its 95 % interval (Newcombe's, of two independent shares).
+        name, lead over it in points with its 95 % interval (`evaluation.difference_interval`).
 
     The report gives no result of single images, so the networks are taken as if each had images of its own; on the same images the
     interval is narrower. How far two trainings of one network lie apart comes on top.
 
-    Source: report, Tables 3-20; Newcombe 1998, by statsmodels. Used in: 04, 05, 07.
+    Source: report, Tables 3-20. Used in: 04, 05, 07.
     """
     rows = []
     for table in tables:
@@ -183,8 +182,7 @@ def margins(tables) -> pd.DataFrame:
         best = lines.iloc[0]
         row = {"table": table, "test set": test_set, "images": n, "most accurate": NETWORKS[best.experiment]}
         for place, other in (("second", lines.iloc[1]), ("least", lines.iloc[-1])):
-            hits = [round(line.accuracy * n) for line in (best, other)]
-            low, high = confint_proportions_2indep(hits[0], n, hits[1], n, method="newcomb", compare="diff")
+            low, high = evaluation.difference_interval(best.accuracy, n, other.accuracy, n)
             row |= {
                 f"{place}: network": NETWORKS[other.experiment], f"{place}: lead": f"{100 * (best.accuracy - other.accuracy):+.1f}",
                 f"{place}: 95 % interval": f"{100 * low:+.1f} to {100 * high:+.1f}",

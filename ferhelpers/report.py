@@ -14,7 +14,6 @@ from importlib import resources
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import confint_proportions_2indep
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES
@@ -498,8 +497,7 @@ def public_and_private(runs: dict) -> pd.DataFrame:
         cells = (NOT_RUN,) * len(columns)
         if found:
             public, private = (found[0].metrics.set_index("test_set").loc[name] for name in ("clean", "private"))
-            hits = [round(split.accuracy * split.n) for split in (private, public)]
-            low, high = confint_proportions_2indep(hits[0], private.n, hits[1], public.n, method="newcomb", compare="diff")
+            low, high = evaluation.difference_interval(private.accuracy, private.n, public.accuracy, public.n)
             cells = (
                 f"{public.accuracy:.3f}", f"{private.accuracy:.3f}", f"{private.accuracy - public.accuracy:+.3f}",
                 f"{low:+.3f} to {high:+.3f}", f"{public.loss:.2f}", f"{private.loss:.2f}",

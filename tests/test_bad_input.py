@@ -273,6 +273,10 @@ def test_bad_backends(refused, monkeypatch, backend):
     refused([], f"KERAS_BACKEND is '{backend}'")
 
 
+def test_there_are_hundreds_of_them():
+    assert len(SOURCES) + len(ARGUMENTS) >= 300
+
+
 @pytest.mark.parametrize("size", [10 * 2**30, 3 * 2**30])
 def test_a_bomb_costs_neither_memory_nor_disk(tmp_path, size):
     """A zip of a megabyte that declares gigabytes is refused by a process that never needs as much."""

@@ -60,7 +60,7 @@ def site(tmp_path_factory):
         "notebook": "01_data", "seconds": 75.0, "data": {"banner": "BUILT-IN DRAWN FACES", "drawn": True},
         "environment": environment, "parameters": {"OUTPUT": "/home/me", "SEED": 0},
         "figures": [{"name": "faces", "alt": ALT, "main": True}, {"name": "other", "alt": "no", "main": False}],
-        "tables": [{"name": "table_1", "caption": "Table 1", "html": table}], "runs": [str(root / "out/runs/cnn2-1f")],
+        "tables": [{"name": "table_1", "caption": "Table 1", "html": table}], "runs": [str(root / "out/runs" / name) for name in ("cnn2-1f", "unfinished")],
     }  # fmt: skip
     verdict = {"name": "verdicts", "caption": "Verdicts", "html": notebook.table_html(pd.DataFrame({"claim": ["H1"]}), "Verdicts")}
     other = {**record, "notebook": "02_distortions", "figures": [], "tables": [verdict], "parameters": {"SEED": 1}}
@@ -72,6 +72,8 @@ def site(tmp_path_factory):
     }  # fmt: skip
     (root / "out/runs/cnn2-1f/config.json").write_text(json.dumps(config))
     Store.seal(root / "out/runs/cnn2-1f")
+    (root / "out/runs/unfinished").mkdir()
+    (root / "out/runs/unfinished/config.json").write_text("half a fi")
     pages.notebook_page(root / "out/notebooks/01_data.ipynb", root / "out/01_data.html", "", "02_distortions")
     pages.index_page(root / "out", [root / "source" / f"{name}.ipynb" for name in titles], "python run_all.py --output '<x>'")
     return root / "out"
