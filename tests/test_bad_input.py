@@ -63,6 +63,7 @@ BAD_CSVS = {
     "a fourth column": (swap(b"Usage\n", b"Usage,extra\n"), "line 1", "extra"),
     "a column twice": (swap(b"Usage\n", b"pixels\n"), "line 1"),
     "header twice": (row(5, lambda line: b"emotion,pixels,Usage"), "line 5", "'emotion'"),
+    "a row of one field": (row(4, lambda line: line.split(b",")[0]), "line 4", "1 columns"),
     "a row without Usage": (row(4, lambda line: line.rsplit(b",", 1)[0]), "line 4", "2 columns"),
     "a row too wide": (row(4, lambda line: line + b",1"), "line 4", "4 columns"),
     "unknown Usage": (row(3, lambda line: line.replace(b"Training", b"Train")), "line 3", "'Train'", "PublicTest"),
