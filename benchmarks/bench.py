@@ -57,7 +57,7 @@ def main() -> None:
         print(json.dumps(measure(*options.measure, options.size)))
     elif options.readme:
         shutil.copyfile(options.output / "bench.json", REFERENCE)
-        write_readme()
+        write_readme("speed", table(json.loads(REFERENCE.read_text())))
     else:
         names = options.only.split(",") if options.only else list(WHAT)
         if unknown := set(names) - set(WHAT):
@@ -253,10 +253,9 @@ def write(lines: list[dict], folder: Path) -> None:
     print(f"Written: {folder}/bench.json, bench.md, bench.png")
 
 
-def write_readme() -> None:
-    """Put the table of `bench.json` beside this file into the README, between its two comments."""
-    text = table(json.loads(REFERENCE.read_text()))
-    between = re.compile("(?<=<!-- speed -->\n).*(?=<!-- end of speed -->)", re.DOTALL)
+def write_readme(name: str, text: str) -> None:
+    """Put a text into the README, between its two comments of this name."""
+    between = re.compile(f"(?<=<!-- {name} -->\n).*(?=<!-- end of {name} -->)", re.DOTALL)
     README.write_text(between.sub(lambda _: f"{text}\n", README.read_text()))
 
 

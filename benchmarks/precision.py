@@ -2,6 +2,7 @@
 """Does speed cost skill? The final network trained in float32 with Keras' own normalisation, and the fast way, from the same seeds.
 
     python benchmarks/precision.py --data fer2013.zip     outputs/bench/precision.csv, and the comparison on the terminal
+    python benchmarks/precision.py --readme               the README's table, from the last outputs/bench/precision.csv
 
 The fast way is what the study does on this machine: the precision that the hardware computes in, the fused normalisation.
 Trained on `--fraction` of Training, tested on all test images. A call that was cut off goes on where it stopped.
@@ -9,16 +10,18 @@ Trained on `--fraction` of Training, tested on all test images. A call that was 
 
 import argparse
 import dataclasses
+import shutil
 from pathlib import Path
 from unittest import mock
 
 import pandas as pd
+from bench import OUTPUT, write_readme
 from scipy import stats
 
 from ferhelpers import backend, data, experiments, training
 from ferhelpers.runs import Store
 
-OUTPUT = Path(__file__).resolve().parents[1] / "outputs" / "bench"
+REFERENCE = Path(__file__).with_name("precision.csv")  # what the README's table is made from
 
 
 def main(arguments=None) -> None:
@@ -29,8 +32,19 @@ def main(arguments=None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--width", type=float, default=1.0, help="factor on the numbers of filters, to try it out (default: 1)")
     parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--readme", action="store_true", help="write the README's table from the last results")
     options = parser.parse_args(arguments)
+    if options.readme:
+        shutil.copyfile(options.output / "precision.csv", REFERENCE)
+        write_readme("precision", table(pd.read_csv(REFERENCE)))
+    else:
+        frame = compare(options)
+        frame.to_csv(options.output / "precision.csv", index=False)
+        print(table(frame))
 
+
+def compare(options) -> pd.DataFrame:
+    """One row a training: side, precision, seed, accuracy and loss on PublicTest and PrivateTest together, seconds of training."""
     dataset = data.load(options.data)
     dataset = dataclasses.replace(dataset, training=dataset.subset(options.fraction).training)
     final = experiments.final_model(experiments.Settings(width=options.width))["final"]
@@ -47,17 +61,20 @@ def main(arguments=None) -> None:
             scores = run.metrics.set_index("test_set").loc[["clean", "private"], ["accuracy", "loss"]].mean()
             precision = run.config["environment"]["precision"]
             rows.append({"side": side, "precision": precision, "seed": seed, **scores, "seconds": run.history.seconds.sum()})
-    frame = pd.DataFrame(rows)
-    frame.to_csv(options.output / "precision.csv", index=False)
-    print(frame.round(4).to_string(index=False))
+    return pd.DataFrame(rows)
+
+
+def table(frame: pd.DataFrame) -> str:
+    """Both sides over the seeds, and their difference with Welch's interval, in Markdown."""
+    lines = ["| | fast | plain | fast - plain |", "|---|---|---|---|"]
     for metric in ("accuracy", "loss"):
         fast, plain = (frame[frame.side == side][metric] for side in ("fast", "plain"))
         test = stats.ttest_ind(fast, plain, equal_var=False)
         low, high = test.confidence_interval()
-        print(
-            f"{metric}, PublicTest and PrivateTest together: fast - plain {fast.mean() - plain.mean():+.4f} (95 % {low:+.4f} to {high:+.4f}, "
-            f"p {test.pvalue:.2f}); standard deviation over seeds {fast.std():.4f} fast, {plain.std():.4f} plain"
-        )
+        spreads = " | ".join(f"{values.mean():.3f} ± {values.std():.3f}" for values in (fast, plain))
+        lines.append(f"| {metric} | {spreads} | {fast.mean() - plain.mean():+.3f} ({low:+.3f} to {high:+.3f}; p {test.pvalue:.2f}) |")
+    precisions = frame.groupby("side").precision.first()
+    return "\n".join([*lines, "", f"fast: {precisions['fast']}; plain: {precisions['plain']}; {frame.seed.nunique()} seeds each."])
 
 
 if __name__ == "__main__":
