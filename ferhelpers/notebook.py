@@ -74,6 +74,7 @@ class Study:
         self.settings = Settings.from_parameters(values)
         self.output = Path(values["OUTPUT"]).resolve()
         self._figures, self._tables, self._runs = {}, {}, []
+        self._notes = [DRAWN] * dataset.drawn  # what every figure and measured table from here on says of itself
         with writing(self._record):
             self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
@@ -118,21 +119,32 @@ class Study:
         """The runs of one table of `experiments`, trained if the store does not have them: name -> one run a seed."""
         from ferhelpers import training
 
-        return self._shown(training.train_all(factory(self.settings), self.dataset, self.store, seeds=self.parameters["SEEDS"]))
+        asked = factory(self.settings)
+        return self._shown(asked, training.train_all(asked, self.dataset, self.store, seeds=self.parameters["SEEDS"]))
 
     def found(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
         """As `train`, but only the runs that the store holds already, [] for the others; nothing is trained."""
-        return self._shown(self.store.find_all(factory(self.settings), self.dataset.fingerprint, self.parameters["SEEDS"]))
+        asked = factory(self.settings)
+        return self._shown(asked, self.store.find_all(asked, self.dataset.fingerprint, self.parameters["SEEDS"]))
 
-    def _shown(self, runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
+    def _shown(self, asked: dict[str, Experiment], runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
+        """Keeps for the record which runs were shown, and for the captions whether they were trained as was asked."""
         self._runs += [str(run.folder.resolve()) for found in runs.values() for run in found]
+        contents = [(asked[name], run.config["experiment"]) for name, found in runs.items() for run in found]
+        others = {
+            f"{content['epochs']} of {experiment.epochs} epochs at rate {content['learning_rate']:g}"
+            for experiment, content in contents
+            if not experiment.followed_by(content)
+        }
+        note = [f"trained otherwise than asked: {', '.join(sorted(others))}"] if others else []
+        self._notes = [DRAWN] * self.dataset.drawn + note
         return runs
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
 
         Args:
-            fig: matplotlib Figure. One of drawn faces gets a line under it that says so.
+            fig: matplotlib Figure. One of drawn faces, or of networks trained otherwise than asked, gets a line under it that says so.
             name: lower-case letters, digits and underscores; once in the whole series.
             alt: what the figure shows, in a sentence, for readers who do not see it.
             main: show it on the index page, too.
@@ -143,11 +155,11 @@ class Study:
         from ferhelpers import plots
 
         _check_caption(name, alt)
-        if self.dataset.drawn:
+        if self._notes:
             fig.draw_without_rendering()
             box = fig.get_tightbbox()  # inches
             corner = box.x1 / fig.get_figwidth(), box.y0 / fig.get_figheight()
-            fig.text(*corner, f"\n{DRAWN}", fontsize=7, color="0.45", ha="right", va="top", in_layout=True)
+            fig.text(*corner, "\n" + "\n".join(self._notes), fontsize=7, color="0.45", ha="right", va="top", in_layout=True)
         png = plots.png(fig)
         pyplot.close(fig)  # one that pyplot knows would be shown twice
         write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))
@@ -167,8 +179,8 @@ class Study:
         from IPython.display import HTML, display
 
         _check_caption(name, caption)
-        if self.dataset.drawn and measured:
-            caption = f"{caption} ({DRAWN})"
+        if self._notes and measured:
+            caption = f"{caption} ({'; '.join(self._notes)})"
         text = table_html(frame, caption)
         csv = frame.to_csv(index=_has_index(frame)).encode()
         write_atomically(self.output / "tables" / f"{name}.csv", lambda file: file.write(csv))

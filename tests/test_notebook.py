@@ -31,6 +31,10 @@ def shown(monkeypatch):
     return calls
 
 
+def stored_run(experiment, folder):
+    return SimpleNamespace(folder=folder, config={"experiment": experiment.content()})
+
+
 def as_fer2013(dataset):
     return dataclasses.replace(dataset, provenance={**dataset.provenance, "form": "folder", "source": "fer2013.zip"})
 
@@ -70,15 +74,15 @@ def test_begin_refuses_wrong_parameters(scope, name, value, what):
 def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_path):
     calls = []
 
-    def train_all(*arguments, **options):
-        calls.append((arguments, options))
-        return {"final": [SimpleNamespace(folder=tmp_path / "final")], "baseline": []}
+    def train_all(experiments, *arguments, **options):
+        calls.append(((experiments, *arguments), options))
+        return {"blocks_4": [stored_run(experiments["blocks_4"], tmp_path / "four")], "dropout_0.5": []}
 
     monkeypatch.setattr("ferhelpers.training.train_all", train_all)
     study = notebook.begin("05_dropout_ablation", {**scope, "EPOCHS": 2, "SEEDS": 4})
-    assert list(study.train(STUDY["05_dropout_ablation"])) == ["final", "baseline"]
+    assert list(study.train(STUDY["05_dropout_ablation"])) == ["blocks_4", "dropout_0.5"]
     study.end()
-    assert json.loads((tmp_path / "out/notebooks/05_dropout_ablation.json").read_text())["runs"] == [str(tmp_path / "final")]
+    assert json.loads((tmp_path / "out/notebooks/05_dropout_ablation.json").read_text())["runs"] == [str(tmp_path / "four")]
     [((experiments, dataset, store), options)] = calls
     assert experiments == STUDY["05_dropout_ablation"](Settings(epochs=2, seed=3))
     assert dataset is study.dataset and store.folder == tmp_path / "out" / "runs" and options == {"seeds": 4}
@@ -109,6 +113,33 @@ def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown
         texts.append(([text.get_text() for text in fig.texts], shown[-1][0][0].data))
     assert texts[0][0] == [f"\n{notebook.DRAWN}"] and f"One ({notebook.DRAWN})</span></caption>" in texts[0][1]
     assert texts[1][0] == [] and "One</span></caption>" in texts[1][1]
+
+
+def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, faces, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "load", lambda source, allow_subset: as_fer2013(faces))
+    found = {}
+    monkeypatch.setattr("ferhelpers.runs.Store.find_all", lambda store, asked, *rest: found)
+    study = notebook.begin("06_final_model", {**scope, "EPOCHS": 100, "SEEDS": 1, "LEARNING_RATE": 1e-4})
+    asked = STUDY["06_final_model"](study.settings)
+    as_asked = stored_run(asked["final"], tmp_path)
+    short = stored_run(dataclasses.replace(asked["baseline"], epochs=2), tmp_path)
+    faster = stored_run(dataclasses.replace(asked["final"], learning_rate=1e-3), tmp_path)
+    for runs, note in [
+        ({"final": [as_asked], "baseline": []}, None),
+        ({"final": [as_asked], "baseline": [short]}, "trained otherwise than asked: 2 of 100 epochs at rate 0.0001"),
+        ({"final": [faster], "baseline": [short]}, "trained otherwise than asked: 2 of 100 epochs at rate 0.0001, 55 of 55 epochs at rate 0.001"),
+        ({"final": [as_asked]}, None),
+    ]:
+        found.clear()
+        found.update(runs)
+        study.found(STUDY["06_final_model"])
+        fig = plt.figure()
+        study.figure(fig, "empty", "Nothing")
+        study.table(pd.DataFrame({"a": [1]}), "one", "One")
+        study.table(pd.DataFrame({"a": [1]}), "published", "Two", measured=False)
+        assert [text.get_text() for text in fig.texts] == ([f"\n{note}"] if note else [])
+        assert f"One ({note})</span>" in shown[-2][0][0].data if note else "One</span>" in shown[-2][0][0].data
+        assert "Two</span>" in shown[-1][0][0].data
 
 
 def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):
