@@ -25,4 +25,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) outputs/*/
+	rm -rf $(VENV)

@@ -66,10 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "run_all.py", *arguments])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     try:
         options = _options(arguments)
         plan = make_plan(options, command)
-        print(f"{banner(plan.dataset)}\n{plan.dataset.provenance['note']}")
+        print(f"{banner(plan.dataset.subset(next(iter(plan.values.values())).get('FRACTION', 1.0)))}\n{plan.dataset.provenance['note']}")
         if options.train_only:
             return train(plan)
         with hold(plan.output / ".lock", lambda: print(f"Waiting for another run_all.py that writes to {plan.output}", flush=True)):
@@ -122,7 +123,11 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     output = ROOT / "outputs" / options.profile if options.output is None else _path("--output", options.output)
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file; give a folder")
+    if (output / "notebooks").resolve() == ROOT / "notebooks":
+        raise InputError(f"--output {output} is the project itself, whose notebooks would be overwritten; give another folder")
     networks = _networks(options, chosen)
+    if options.train_only and not networks:
+        raise InputError(f"--train-only --only {options.only}: no chosen notebook trains a network")
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo")
@@ -141,6 +146,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
     if results and values.keys() & STUDY.keys():
         _check_results(results, values, dataset)
+    if not results:
+        _check_weights(values, dataset, output, networks)
     return Plan(values, dataset, output, command, not options.no_html, networks)
 
 
@@ -184,6 +191,17 @@ def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
         if any(store.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
             return
     raise InputError(f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?")
+
+
+def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: list[str]) -> None:
+    """Weights that cannot be had are missed here, not after all the trainings that need none."""
+    for name in values.keys() & STUDY.keys():
+        for network, experiment in STUDY[name](Settings.from_parameters(values[name])).items():
+            if experiment.weights != "none" and network in networks:
+                if not Store(output / "runs").find(experiment, dataset.subset(values[name]["FRACTION"]).fingerprint):
+                    from ferhelpers import models
+
+                    models.build_efficientnet(experiment.weights)
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:
@@ -233,7 +251,6 @@ def _absolute_weights(values: dict) -> None:
 
 def train(plan: Plan) -> int:
     """Runs every training of the chosen notebooks, without Jupyter."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     from ferhelpers import training
 
     for name, values in plan.values.items():

@@ -56,14 +56,15 @@ def summary(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_without(runs: dict, dataset: Dataset) -> pd.DataFrame:
-    """Clean accuracy of each network, on all test images and on those whose pixels do not occur in training.
+    """Clean accuracy of each network, on all test images, on those whose pixels do not occur in training, and on those that do.
 
     Args:
         runs: name -> its runs; the first seed of each is shown.
         dataset: the one that they were trained and tested on.
 
     Returns:
-        DataFrame, one row a network and split: network, test split, accuracy, images left, accuracy on these, difference.
+        DataFrame, one row a network and split: network, test split, accuracy, images left, accuracy on these, difference,
+        accuracy on the images that are not left (NaN where there are none).
 
     Used in: 07.
     """
@@ -72,11 +73,12 @@ def accuracy_without(runs: dict, dataset: Dataset) -> pd.DataFrame:
     rows = []
     for name, found in runs.items():
         for test_set, split in (("clean", "public"), ("private", "private")):
-            cells = (report.NOT_RUN,) * 4
+            cells = (report.NOT_RUN,) * 5
             if found:
                 hits = evaluation.correct(found[0].logits(test_set), found[0].labels(test_set))
-                new = hits[~images.picture[images.split == split].isin(trained)]
-                cells = hits.mean(), len(new), new.mean(), new.mean() - hits.mean()
+                known = images.picture[images.split == split].isin(trained)
+                new = hits[~known]
+                cells = hits.mean(), len(new), new.mean(), new.mean() - hits.mean(), hits[known].mean() if known.any() else np.nan
             rows.append((report.network_name(runs, name), test_set, *cells))
-    columns = ["network", "test set", "accuracy", "images that training lacks", "accuracy on these", "difference"]
+    columns = ["network", "test set", "accuracy", "images that training lacks", "accuracy on these", "difference", "accuracy on the others"]
     return pd.DataFrame(rows, columns=columns)

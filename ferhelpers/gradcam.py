@@ -149,12 +149,16 @@ def black_quarter(runs: dict, dataset, layer: str) -> pd.DataFrame:
     Returns:
         DataFrame, one row a network: network, faces (those with heat in both maps), the mean share of a map's heat in the black
         quarter (an even map: 0.25), in the same quarter of the whole face, the difference and its 95 % interval (paired t).
+    Raises:
+        InputError: a network has no maps of this layer.
     Source: report, 6.1.2 and Figure 9. Used in: 03
     """
     if (missing := not_run(runs, *runs)) is not None:
         return missing
     rows = []
     for name, (run, *_) in runs.items():
+        if layer not in run.layers:
+            raise InputError(f"{name} has no maps of {layer}; it has those of {', '.join(run.layers)}")
         faces = distortions.test_sets(dataset)["occlusion"].take(run.chosen).images
         black = (faces == 0).reshape(-1, 2, 24, 2, 24).all(axis=(2, 4)).repeat(24, axis=1).repeat(24, axis=2)
         maps = [resize(run.heatmaps(layer, test_set)) for test_set in ("occlusion", "clean")]

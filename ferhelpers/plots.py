@@ -191,18 +191,21 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
     Used in: 04, 05
     """
     sets = list(frame.test_set.unique())
-    figure = Figure((WIDTH, 0.5 + 2 * math.ceil(len(sets) / 2)), layout="constrained")
-    panels = figure.subplots(math.ceil(len(sets) / 2), 2, sharey=True, squeeze=False)
+    named = [level.partition(", ") for level in frame.level.unique()]
+    ticks = ["\n".join([level, *textwrap.wrap(how, 6)]) for level, _, how in named]
+    line = "-" if len({how for *_, how in named}) == 1 else ""  # between networks of several schedules nothing runs
+    lines = math.ceil(len(sets) / 2)
+    figure = Figure((WIDTH, 0.5 + lines * (1.85 + 0.15 * max(tick.count("\n") + 1 for tick in ticks))), layout="constrained")
+    panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, sets):
         rows = frame[frame.test_set == name]
         places = np.arange(len(rows))
         interval = [rows.measured - rows.low, rows.high - rows.measured]
-        axes.errorbar(places, rows.measured, interval, color=PALETTE[0], marker="o", capsize=3, label="this run, 95 % interval")
+        axes.errorbar(places, rows.measured, interval, color=PALETTE[0], fmt=f"o{line}", capsize=3, label="this run, 95 % interval")
         axes.plot(places, rows.published, **PUBLISHED, label="report")
-        named = [level.partition(", ") for level in rows.level]
-        axes.set_xticks(places, ["\n".join([level, *textwrap.wrap(how, 6)]) for level, _, how in named])
+        axes.set_xticks(places, ticks)
         axes.set_title(_spaced(name))
-        axes.margins(x=0.12)
+        axes.margins(x=0.12, y=0.1)
     for axes in panels.flat[len(sets) :]:
         axes.set_visible(False)
     if quantity == "loss":
@@ -220,7 +223,7 @@ def model_bars(frame: pd.DataFrame, quantity: str) -> Figure:
 
     Args:
         frame: as in `level_curves`; the levels are networks.
-        quantity: "accuracy" (0..1) or "loss" (nats).
+        quantity: "accuracy" (0..1) or "loss" (nats; points on a logarithmic scale).
     Used in: 06, 07
     """
     return _bars(frame, "test_set", "level", quantity)
@@ -257,7 +260,7 @@ def sharpness(values: dict[str, np.ndarray]) -> Figure:
 
 
 def _bars(frame, group, series, quantity):
-    """Grouped horizontal bars with intervals and, where the frame has a column `published`, its diamonds."""
+    """Grouped horizontal bars (points, for a loss) with intervals and, where the frame has a column `published`, its diamonds."""
 
     def table(column):
         return frame.pivot(index=group, columns=series, values=column).loc[groups, frame[series].unique()]
@@ -265,21 +268,29 @@ def _bars(frame, group, series, quantity):
     groups = frame[group].unique()
     figure = Figure((WIDTH, 0.6 + 0.3 * len(frame)), layout="constrained")
     axes = figure.subplots()
-    places = _grouped_bars(axes, table("measured"), table("low"), table("high"))
+    points = quantity == "loss"  # one may be a hundred times another
+    places = _grouped_bars(axes, table("measured"), table("low"), table("high"), points)
     if "published" in frame:
         axes.plot(table("published").to_numpy().T.ravel(), np.ravel(places), **PUBLISHED, label="report")
-    axes.set_xlabel(f"{quantity} (this run: bars with 95 % intervals)")
-    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{quantity} (this run: {'points' if points else 'bars'} with 95 % intervals)")
+    if points:
+        axes.set_xscale("log")
+        _plain_numbers(axes.xaxis)
+    else:
+        axes.set_xlim(left=0)
     _legend(figure, axes)
     return figure
 
 
-def _grouped_bars(axes, values, low=None, high=None):
-    """Draw horizontal bars: the rows of `values` are groups from the top down, its columns the bars; return their places."""
+def _grouped_bars(axes, values, low=None, high=None, points=False):
+    """Draw horizontal bars, or points at their ends: the rows of `values` are groups from the top down, its columns the bars; return their places."""
     height = 0.84 / values.shape[1]
     places = [np.arange(len(values)) + (bar - (values.shape[1] - 1) / 2) * height for bar in range(values.shape[1])]
     for name, place, colour in zip(values, places, PALETTE):
-        axes.barh(place, values[name], 0.92 * height, color=colour, label=_spaced(name))
+        if points:
+            axes.plot(values[name], place, "o", color=colour, label=_spaced(name))
+        else:
+            axes.barh(place, values[name], 0.92 * height, color=colour, label=_spaced(name))
         if low is not None:
             interval = [values[name] - low[name], high[name] - values[name]]
             axes.errorbar(values[name], place, xerr=interval, fmt="none", ecolor="black", elinewidth=1.2, capsize=2)

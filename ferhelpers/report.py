@@ -285,7 +285,7 @@ def overview(runs: dict) -> pd.DataFrame:
     """
     clean = published().query("test_set == 'clean'").drop_duplicates("experiment").set_index("experiment")
     rows = []
-    for experiment in NETWORKS:
+    for experiment in dict.fromkeys([*NETWORKS, *runs]):
         found = runs_of(runs, experiment)
         report = dict.fromkeys(DIGITS, NOT_PUBLISHED)
         if experiment in clean.index:
@@ -325,7 +325,7 @@ def six_sets(runs: dict, metric: str) -> pd.DataFrame:
     """
     lines = published().drop_duplicates(["experiment", "test_set"]).set_index(["experiment", "test_set"])[metric]
     digits, rows = DIGITS[metric], []
-    for experiment in NETWORKS:
+    for experiment in dict.fromkeys([*NETWORKS, *runs]):
         found = runs_of(runs, experiment)
         scores = _measured(found) if found else None
         row = {"network": network_name(runs, experiment), "epochs": epochs_of(runs, experiment), "seeds": len(found)}

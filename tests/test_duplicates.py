@@ -49,6 +49,7 @@ def test_accuracy_without_the_images_that_were_trained_on(copies):
     assert [row["accuracy"] for row in missing] == ["not run"] * 2
     assert clean["accuracy"] == 0.5 and clean["images that training lacks"] == 3
     assert clean["accuracy on these"] == pytest.approx(1 / 3) and clean["difference"] == pytest.approx(-1 / 6)
+    assert clean["accuracy on the others"] == 1 and private["accuracy on the others"] == 1
     assert private["accuracy on these"] == 0 and private["images that training lacks"] == 1
 
 

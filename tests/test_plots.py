@@ -132,7 +132,7 @@ def test_level_curves_show_measured_intervals_and_report(quantity):
 
 def test_bars_of_networks_stand_beside_the_report():
     frame = results(["baseline", "final", "efficientnet"])
-    figure = plots.model_bars(frame, "loss")
+    figure = plots.model_bars(frame, "accuracy")
     axes = figure.axes[0]
     bars = [container for container in axes.containers if container.get_label() in ("baseline", "final", "efficientnet")]
     diamonds = next(line for line in axes.lines if line.get_marker() == "D")
@@ -144,7 +144,26 @@ def test_bars_of_networks_stand_beside_the_report():
         np.testing.assert_allclose([published[middle] for middle in middles], rows.published)
     assert texts(axes.get_yticklabels()) == ["clean", "gaussian blur", "speckle"]
     assert legend_of(figure) == ["baseline", "final", "efficientnet", "report"]
-    assert axes.get_xlabel().startswith("loss")
+    assert axes.get_xlabel() == "accuracy (this run: bars with 95 % intervals)"
+    assert axes.get_xscale() == "linear" and axes.get_xlim()[0] == 0
+
+
+def test_losses_of_networks_are_points_on_a_logarithmic_scale():
+    frame = results(["baseline", "final"])
+    figure = plots.model_bars(frame, "loss")
+    axes = figure.axes[0]
+    for name, rows in frame.groupby("level"):
+        (points,) = (line for line in axes.lines if line.get_label() == name)
+        np.testing.assert_allclose(points.get_xdata(), rows.measured)
+    assert axes.get_xscale() == "log" and not axes.patches
+    assert legend_of(figure) == ["baseline", "final", "report"]
+    assert axes.get_xlabel() == "loss (this run: points with 95 % intervals)"
+
+
+def test_no_line_runs_between_networks_of_several_schedules():
+    for levels, line in ((["1", "2"], "-"), (["1, 100 of 100 epochs", "2, 2 of 100 epochs"], "None")):
+        axes = plots.level_curves(results(levels), "loss", "blocks").axes[0]
+        assert [drawn.get_linestyle() for drawn in axes.lines if drawn.get_marker() == "o"] == [line]
 
 
 def test_recall_bars_have_intervals_and_leave_out_what_is_missing():

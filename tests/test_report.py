@@ -162,6 +162,12 @@ def test_overview_has_every_network_and_no_empty_cell():
     assert frame.loc["baseline", ["seeds", "accuracy: this run"]].tolist() == [0, "not run"]
 
 
+def test_a_reader_s_own_network_has_a_row_behind_the_report_s():
+    runs = {"mine": [FakeRun(0.6)]}
+    for frame in (report.overview(runs), report.six_sets(runs, "accuracy")):
+        assert frame.network.tolist()[-2:] == [list(report.NETWORKS.values())[-1], "mine"] and frame.seeds.tolist()[-1] == 1
+
+
 def test_six_sets_have_the_report_s_numbers_behind_the_run_s():
     run = FakeRun(0.6, per_set={"sections": (0.3, 2)})
     accuracy = report.six_sets({"final": [run]}, "accuracy").set_index("network")

@@ -18,6 +18,7 @@ import pytest
 
 import run_all
 from ferhelpers import data
+from ferhelpers.errors import InputError
 from ferhelpers.experiments import Settings, layer_ablation
 from ferhelpers.files import hold
 from ferhelpers.progress import Progress
@@ -239,6 +240,24 @@ def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, 
     monkeypatch.delattr("ferhelpers.execution", raising=False)
     assert run_all.main(["--profile", "fast"]) == 2
     assert "papermill is not installed: run make env, or use --train-only" in capfd.readouterr().err
+
+
+def test_weights_that_cannot_be_had_are_missed_before_anything_is_trained(monkeypatch, tmp_path, faces, capfd):
+    tried = []
+
+    def build(weights):
+        tried.append(weights)
+        raise InputError("there is no network")
+
+    monkeypatch.setattr(data, "load", lambda source, allow_subset=False: faces)
+    monkeypatch.setattr("ferhelpers.models.build_efficientnet", build)
+    monkeypatch.setattr("ferhelpers.training.train_all", lambda experiments, *rest, **options: dict.fromkeys(experiments, []))
+    arguments = ["--profile", "full", "--data", "builtin", "--output", str(tmp_path / "out"), "--train-only"]
+    assert run_all.main(arguments) == 2
+    assert tried == ["imagenet"] and capfd.readouterr().err == "run_all.py: there is no network\n"
+    assert run_all.main([*arguments, "--networks", "final"]) == run_all.main([*arguments, "--only", "03"]) == 0
+    monkeypatch.setattr("ferhelpers.runs.Store.find", lambda store, experiment, fingerprint: experiment.weights)
+    assert run_all.main(arguments) == 0 and tried == ["imagenet"]  # what it is needed for is there already
 
 
 def test_the_bar_is_live_on_a_terminal(monkeypatch):
