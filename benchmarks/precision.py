@@ -44,7 +44,7 @@ def main(arguments=None) -> None:
 
 
 def compare(options) -> pd.DataFrame:
-    """One row a training: side, precision, seed, accuracy and loss on PublicTest and PrivateTest together, seconds of training."""
+    """One row a training: side, precision, seed, accuracy and loss on PublicTest and PrivateTest together."""
     dataset = data.load(options.data)
     dataset = dataclasses.replace(dataset, training=dataset.subset(options.fraction).training)
     final = experiments.final_model(experiments.Settings(width=options.width))["final"]
@@ -60,7 +60,7 @@ def compare(options) -> pd.DataFrame:
                 run = training.train(experiment, dataset, store, f"{side}, seed {seed}")
             scores = run.metrics.set_index("test_set").loc[["clean", "private"], ["accuracy", "loss"]].mean()
             precision = run.config["environment"]["precision"]
-            rows.append({"side": side, "precision": precision, "seed": seed, **scores, "seconds": run.history.seconds.sum()})
+            rows.append({"side": side, "precision": precision, "seed": seed, **scores})
     return pd.DataFrame(rows)
 
 

@@ -277,9 +277,9 @@ def overview(runs: dict) -> pd.DataFrame:
         runs: experiment -> list of runs.
 
     Returns:
-        DataFrame, one row a network: network, epochs ("55 of 55"), seeds, accuracy and loss on the clean test set (report | this run, and the
-        95 % interval of the accuracy), accuracy on PrivateTest, accuracy and loss on the distorted test set (the five
-        sections together).
+        DataFrame, one row a network, the report's first: network, epochs ("55 of 55"), seeds, accuracy and loss on the clean test
+        set (report | this run, and the 95 % interval of the accuracy), accuracy on PrivateTest, accuracy and loss on the distorted
+        test set (the five sections together).
 
     Used in: 07.
     """
@@ -318,7 +318,7 @@ def six_sets(runs: dict, metric: str) -> pd.DataFrame:
         metric: "accuracy" or "loss".
 
     Returns:
-        DataFrame, one row a network: network, epochs ("55 of 55"), seeds, then for each of TEST_SETS this run's number with the
+        DataFrame, one row a network, the report's first: network, epochs ("55 of 55"), seeds, then for each of TEST_SETS this run's number with the
         report's behind it: "0.601 (0.596)".
 
     Used in: 07, and in the README.
