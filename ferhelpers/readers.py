@@ -135,14 +135,14 @@ def _parse_pixels(batch, name):
     ends = np.flatnonzero(end)
     rows = np.cumsum([len(field) + 1 for field in fields])  # where the next row begins
     if (
-        np.count_nonzero(digit) + np.count_nonzero(space) == len(text)
+        np.count_nonzero(space) == len(ends) + 3  # no space follows another, but for the first three
+        and np.count_nonzero(digit) + len(ends) + 3 == len(text)
         and not np.any(digit[at] & digit[before[0]] & digit[before[1]] & digit[before[2]])
         and not np.any(end & ((hundreds > 2) | (values < below_hundred)))
-        and not np.any(space[at] & space[before[0]])
         and len(ends) == len(fields) * PIXELS
         and np.array_equal(ends[PIXELS - 1 :: PIXELS] + 2, rows)
     ):
-        return values[ends].reshape(-1, PIXELS)  # twice as fast as [end]
+        return values.take(ends).reshape(-1, PIXELS)  # four times as fast as values[end]
     for number, field in batch:
         _check_pixels(field.split(b" "), f"{name}: line {number}")
     raise AssertionError("a batch of pixels was refused although each of its rows is right")
