@@ -119,6 +119,9 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     declared = {name: parameters.declared(_notebook(name)) for name in NOTEBOOKS}
     chosen = _choose(options.only)
     profile = parameters.read_profile(ROOT / "profiles" / f"{options.profile}.yml", declared)
+    for name, section in profile.items():
+        for key in section.keys() & RUN_WIDE.keys():
+            raise InputError(f"profiles/{options.profile}.yml: section {name}: {key}: use {RUN_WIDE[key]} instead")
     changes = _changes(options, {name: declared[name] for name in chosen})
     output = ROOT / "outputs" / options.profile if options.output is None else _path("--output", options.output)
     if output.exists() and not output.is_dir():

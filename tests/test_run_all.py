@@ -170,6 +170,7 @@ def test_what_cannot_be_used_ends_in_one_line(study, capfd, arguments, what):
         ("fine: {EPOCHS: 2.5}", "section fine: EPOCHS takes int, not 2.5"),
         ("fine: {EPOCHS: [1]}", "section fine: EPOCHS takes int, not [1]"),
         ("fine: {OUTPUT: 3}", "section fine: OUTPUT takes str, not 3"),
+        ("fine: {DATA: x.csv}", "section fine: DATA: use --data instead"),
     ],
 )
 def test_wrong_profiles_end_in_one_line(study, capfd, profile, what):
