@@ -73,8 +73,7 @@ class Study:
         self.name, self.parameters, self.dataset, self._began = name, values, dataset, began
         self.settings = Settings.from_parameters(values)
         self.output = Path(values["OUTPUT"]).resolve()
-        self._figures, self._tables, self._runs = {}, {}, []
-        self._notes = [DRAWN] * dataset.drawn  # what every figure and measured table from here on says of itself
+        self._figures, self._tables, self._runs, self._otherwise = {}, {}, [], []
         with writing(self._record):
             self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
@@ -136,9 +135,13 @@ class Study:
             for experiment, content in contents
             if not experiment.followed_by(content)
         }
-        note = [f"trained otherwise than asked: {', '.join(sorted(others))}"] if others else []
-        self._notes = [DRAWN] * self.dataset.drawn + note
+        self._otherwise = [f"trained otherwise than asked: {', '.join(sorted(others))}"] if others else []
         return runs
+
+    @property
+    def _notes(self) -> list[str]:
+        """What every figure and measured table says of the data and of the networks shown last."""
+        return [DRAWN] * self.dataset.drawn + self._otherwise
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.

@@ -283,7 +283,7 @@ def _bars(frame, group, series, quantity):
 
 
 def _grouped_bars(axes, values, low=None, high=None, points=False):
-    """Draw horizontal bars, or points at their ends: the rows of `values` are groups from the top down, its columns the bars; return their places."""
+    """Draw horizontal bars, or points at their ends; return their places. The rows of `values` are groups from the top down, its columns the bars."""
     height = 0.84 / values.shape[1]
     places = [np.arange(len(values)) + (bar - (values.shape[1] - 1) / 2) * height for bar in range(values.shape[1])]
     for name, place, colour in zip(values, places, PALETTE):
