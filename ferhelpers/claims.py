@@ -10,6 +10,9 @@ fifths; "the distorted test set" is its five fifths. Then:
     trained otherwise               a network had not the report's schedule or kind of weights: the evidence says what came of it
     not run                         a network that the claim is about was not trained
 
+A claim that all its comparisons are positive falls with one that is not: it is contradicted as soon as the networks that had the
+report's schedule suffice for that, whatever the lacking ones would give (in Holm's correction their p is 1).
+
 The claims about overfitting, disgust and five of seven classes have rules of their own, which their functions give.
 
 `runs` is as in `report`. Where all networks of a claim have several seeds, the intervals cover the choice of images and of seeds.
@@ -65,20 +68,21 @@ class Claim(NamedTuple):
     source: str  # section or tables of the report
     says: str  # what the report found
     networks: tuple[str, ...]  # that it is about
-    judged: Callable[[dict], Judgement]  # from the runs, which hold all of these networks
+    judged: Callable[[dict], Judgement | None]  # from runs of all these networks
+    in_part: bool = False  # whether it is judged from runs of some of them, too; None where these are none to compare
 
 
-def judge(comparisons: list[Comparison]) -> str:
-    """The verdict on a claim that says that every comparison is positive."""
+def judge(comparisons: list[Comparison], lacking: int = 0) -> str:
+    """The verdict on a claim that says that every comparison is positive: these, and others that are `lacking`."""
     differences = [comparison.difference for comparison in comparisons]
-    if all(difference.low > 0 and difference.p < 0.05 for difference in differences):
+    if not lacking and all(difference.low > 0 and difference.p < 0.05 for difference in differences):
         return SUPPORTED
-    return CONTRADICTED if _clear(differences)[1] else UNDECIDED
+    return CONTRADICTED if _clear(differences, lacking)[1] else UNDECIDED
 
 
-def _clear(differences: list[Difference]) -> tuple[int, int]:
-    """How many are clearly positive, and how many clearly negative, after Holm's correction over all of them."""
-    significant = multipletests([difference.p for difference in differences], method="holm")[0]
+def _clear(differences: list[Difference], lacking: int = 0) -> tuple[int, int]:
+    """How many are clearly positive, and how many clearly negative, after Holm's correction over them and the lacking ones."""
+    significant = multipletests([difference.p for difference in differences] + [1.0] * lacking, method="holm")[0]
     pairs = list(zip(differences, significant))
     return sum(s and d.low > 0 for d, s in pairs), sum(s and d.high < 0 for d, s in pairs)
 
@@ -158,15 +162,18 @@ def _each(value, pairs, metric: str) -> str:
 def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_tally) -> Claim:
     """A claim that in each of `pairs` of (better network, worse network, test set) the first is better."""
 
-    def judged(runs: dict) -> Judgement:
+    def judged(runs: dict) -> Judgement | None:
         def measured(experiment, test_set, metric):
             return float(per_image(runs, experiment, test_set, metric).mean())
 
-        comparisons = _comparisons(runs, pairs, metric)
-        return Judgement(tell(measured, pairs, metric), judge(comparisons), _evidence(comparisons, metric))
+        there = [pair for pair in pairs if runs[pair[0]] and runs[pair[1]]]
+        if not there:
+            return None
+        comparisons = _comparisons(runs, there, metric)
+        return Judgement(tell(measured, there, metric), judge(comparisons, len(pairs) - len(there)), _evidence(comparisons, metric))
 
     networks = tuple(dict.fromkeys(name for pair in pairs for name in pair[:2]))
-    return Claim(notebook, text, source, tell(_published_value, pairs, metric), networks, judged)
+    return Claim(notebook, text, source, tell(_published_value, pairs, metric), networks, judged, in_part=True)
 
 
 def _easiest_distortion(text: str, source: str, easiest: str, metric: str) -> Claim:
@@ -328,6 +335,35 @@ def _claims() -> list[Claim]:
     ]
 
 
+def _judgement(claim: Claim, runs: dict) -> Judgement:
+    """What these runs say of a claim, by the rules above."""
+    names = {name: network_name(runs, name) for name in claim.networks}
+    found, trained = ({name: of(runs, name) for name in names} for of in (runs_of, as_reported))
+    lacking = [names[name] for name in names if not trained[name]]
+    if not lacking:
+        return _judged(claim, trained)
+    if claim.in_part and (some := _judged(claim, trained)) and some.verdict == CONTRADICTED:
+        return some._replace(evidence=f"{some.evidence}; that is enough, whatever these would give: {'; '.join(lacking)}")
+    if missing := [names[name] for name in names if not found[name]]:
+        return Judgement(NOT_RUN, NOT_RUN, f"needs networks that were not trained: {'; '.join(missing)}")
+    if not one_schedule(runs, names):
+        return Judgement("not compared", OTHERWISE, f"needs networks that were trained on one schedule, not {'; '.join(names.values())}")
+    judgement = _judged(claim, found)
+    if judgement.verdict not in JUDGED:
+        return judgement
+    return judgement._replace(verdict=OTHERWISE, evidence=f"by these trainings {judgement.verdict}: {judgement.evidence}")
+
+
+def _judged(claim: Claim, runs: dict) -> Judgement | None:
+    """`claim.judged` with the numbers of seeds, where there are several."""
+    judgement = claim.judged(alike(runs, runs))
+    seeds = [len(found) for found in runs.values() if found]
+    if judgement is None or max(seeds) == 1:
+        return judgement
+    first = " (beside a single one, the first of each)" if min(seeds) == 1 else ""
+    return judgement._replace(evidence=f"{judgement.evidence}; seeds: {', '.join(map(str, seeds))}{first}")
+
+
 def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
     """Every claim with its verdict.
 
@@ -348,23 +384,9 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
     for claim in _claims():
         if notebook not in (None, claim.notebook):
             continue
-        missing = [network_name(runs, name) for name in claim.networks if not runs_of(runs, name)]
-        if missing:
-            judgement = Judgement(NOT_RUN, NOT_RUN, f"needs networks that were not trained: {'; '.join(missing)}")
-        elif not one_schedule(runs, claim.networks):
-            lengths = "; ".join(network_name(runs, name) for name in claim.networks)
-            judgement = Judgement("not compared", OTHERWISE, f"needs networks that were trained on one schedule, not {lengths}")
-        else:
-            judgement = claim.judged(alike(runs, claim.networks))
-            if judgement.verdict in JUDGED and any(as_reported(runs, name) != runs_of(runs, name) for name in claim.networks):
-                short = f"by these trainings {judgement.verdict}: {judgement.evidence}"
-                judgement = judgement._replace(verdict=OTHERWISE, evidence=short)
-        seeds = [len(runs_of(runs, name)) for name in claim.networks]
-        evidence = judgement.evidence
-        if max(seeds) > 1:
-            evidence += f"; seeds: {', '.join(map(str, seeds))}" + (" (beside a single one, the first of each)" if min(seeds) == 1 else "")
-        if "Gaussian noise" in claim.text and judgement.verdict != NOT_RUN:
+        this_run, verdict, evidence = _judgement(claim, runs)
+        if "Gaussian noise" in claim.text and verdict != NOT_RUN:
             evidence += f"; {NOISE}"
         epochs = ", ".join(dict.fromkeys(epochs_of(runs, name) for name in claim.networks))
-        rows.append((claim.text, judgement.verdict, epochs, claim.says, judgement.this_run, evidence, claim.source))
+        rows.append((claim.text, verdict, epochs, claim.says, this_run, evidence, claim.source))
     return pd.DataFrame(rows, columns=["claim", "verdict", "epochs", "report says", "this run", "evidence", "source"])

@@ -106,6 +106,34 @@ def test_what_is_missing_is_named():
     assert "1 block; 5 blocks" in row(runs, HYPOTHESIS_1)["evidence"]
 
 
+def test_a_claim_that_one_network_is_the_best_falls_with_the_first_that_beats_it():
+    runs = study(blocks_2=(0.7, 2))
+    del runs["blocks_1"]
+    runs["blocks_5"] = [FakeRun(0.9, epochs=2)]  # says nothing
+    found = row(runs, HYPOTHESIS_1)
+    assert found["verdict"] == CONTRADICTED and found["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.500"
+    assert found["evidence"].startswith("0 of 2 intervals lie on its side, 1 on the other; least for it: 3 blocks")
+    assert found["evidence"].endswith("whatever these would give: 1 block; 5 blocks, 2 of 100 epochs")
+    runs["blocks_3"] = [FakeRun(0.8)]  # beats all that are there, which does not support it
+    assert verdict(runs, HYPOTHESIS_1) == NOT_RUN
+    del runs["blocks_3"]
+    assert verdict(runs, HYPOTHESIS_1) == NOT_RUN
+
+
+def test_what_is_lacking_counts_in_holm_s_correction():
+    barely = difference(-1, 0.9, 0.03)
+    assert claims.judge([barely]) == CONTRADICTED
+    assert claims.judge([barely], lacking=1) == UNDECIDED
+    assert claims.judge([difference(1, 0.5, 1e-6)], lacking=1) == UNDECIDED
+
+
+def test_seeds_are_those_of_the_networks_that_decide():
+    runs = {f"blocks_{blocks}": [FakeRun(0.5, epochs=2)] for blocks in (1, 4, 5)}
+    runs.update(blocks_2=[FakeRun(of) for of in (0.69, 0.70, 0.71)], blocks_3=[FakeRun(of) for of in (0.49, 0.50, 0.51)])
+    found = row(runs, HYPOTHESIS_1)
+    assert found["verdict"] == CONTRADICTED and "; seeds: 3, 3; that is enough" in found["evidence"]
+
+
 def test_the_report_s_side_comes_from_its_tables():
     def of(claim):
         return row({}, claim)["report says"]
