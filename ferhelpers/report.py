@@ -243,7 +243,7 @@ def side_by_side(table: str, runs: dict) -> pd.DataFrame:
         runs: experiment -> list of runs.
 
     Returns:
-        DataFrame, one row a published line: level (number of blocks, rate of dropout, network, or test set), then for
+        DataFrame, one row a published line: what the table varies (blocks, dropout, network or test set), then for
         accuracy and for loss: report | this run (in the report's layout: a distortion on its fifth of the test images) |
         whole set (the same distortion on all of them) | difference (this run - report) | 95 % interval of this run |
         inside (is the report's number in it?) | over seeds (range; only where there are several). "not run" where the
@@ -258,8 +258,12 @@ def side_by_side(table: str, runs: dict) -> pd.DataFrame:
     scores = {name: _measured(runs_of(runs, name)) if runs_of(runs, name) else None for name in set(lines["experiment"])}
     rows = []
     for line in lines.itertuples():
-        level = {"baseline": line.test_set, "model": network_name(runs, line.experiment) if line.factor == "model" else ""}
-        row = {"level": level.get(line.factor, line.level + _schedule(runs, line.experiment))}
+        if line.factor == "baseline":
+            row = {"test set": line.test_set}
+        elif line.factor == "model":
+            row = {"network": network_name(runs, line.experiment)}
+        else:
+            row = {line.factor: line.level + _schedule(runs, line.experiment)}
         for metric in DIGITS:
             row |= _beside(metric, getattr(line, metric), scores[line.experiment], line.test_set)
         rows.append(row)

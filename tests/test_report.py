@@ -78,7 +78,7 @@ def test_no_cell_is_empty(table):
 
 
 def test_what_was_not_run_says_so():
-    frame = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("level")
+    frame = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("network")
     measured = [column for column in frame if not column.endswith("report")]
     assert (frame.loc[["baseline", "EfficientNetB0"], measured] == "not run").all(axis=None)
     assert not (frame.loc["final", measured] == "not run").any()
@@ -87,7 +87,7 @@ def test_what_was_not_run_says_so():
 
 def test_a_clean_table_by_hand():
     runs = {"blocks_1": [FakeRun(0.52, n=1000)], "blocks_2": [FakeRun(0.622, n=1000)]}
-    frame = report.side_by_side("3", runs).set_index("level")
+    frame = report.side_by_side("3", runs).set_index("blocks")
     assert frame.loc["1", "accuracy: this run"] == frame.loc["1", "accuracy: whole set"] == "0.520"
     assert frame.loc["1", "accuracy: difference"] == "+0.011"
     assert frame.loc["1", "accuracy: 95 % interval"] == "0.489 to 0.551"
@@ -107,7 +107,7 @@ def test_inside_turns_with_the_measured_number():
 
 def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
     run = FakeRun(n=1000, per_set={"speckle": (0.9, 2), "sections": (0.2, 2)})
-    row = report.side_by_side("7", {"blocks_3": [run]}).set_index("level").loc["3"]
+    row = report.side_by_side("7", {"blocks_3": [run]}).set_index("blocks").loc["3"]
     part = distortions.sections(1000)[distortions.NAMES.index("speckle")]
     section = evaluation.accuracy(run.logits("sections")[part], run.labels("sections")[part])
     assert row["accuracy: this run"] == f"{section:.3f}" and row["accuracy: whole set"] == "0.900"
@@ -116,20 +116,20 @@ def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
 
 def test_overall_is_the_set_of_sections():
     run = FakeRun(n=1000, per_set={"sections": (0.34, 2)})
-    frame = report.side_by_side("2", {"baseline": [run]}).set_index("level")
+    frame = report.side_by_side("2", {"baseline": [run]}).set_index("test set")
     assert frame.loc["distorted_overall", "accuracy: this run"] == "0.340"
     assert frame.loc["distorted_overall", "accuracy: inside"] == "yes"
 
 
 def test_seeds_give_mean_and_range():
     runs = {"final": [FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)]}
-    frame = report.side_by_side("15", runs).set_index("level")
+    frame = report.side_by_side("15", runs).set_index("network")
     assert frame.loc["final", "accuracy: this run"] == "0.590"
     assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
     assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
     assert not any(column.endswith("over seeds") for column in report.side_by_side("15", {"final": runs["final"][:1]}))
     apart = {"final": [FakeRun(0.15), FakeRun(0.25, confidence=9)]}  # so far that the interval would leave what is possible
-    intervals = report.side_by_side("15", apart).set_index("level").loc["final", ["accuracy: 95 % interval", "loss: 95 % interval"]]
+    intervals = report.side_by_side("15", apart).set_index("network").loc["final", ["accuracy: 95 % interval", "loss: 95 % interval"]]
     assert all(interval.startswith("0.0") for interval in intervals)
 
 
@@ -144,7 +144,7 @@ def test_four_blocks_and_dropout_30_are_one_training():
 ])  # fmt: skip
 def test_efficientnet_says_where_it_started(weights, said):
     runs = {"efficientnet": [FakeRun(weights=weights, n=100)]}
-    assert report.side_by_side("15", runs).loc[2, "level"] == f"EfficientNetB0 ({said})"
+    assert report.side_by_side("15", runs).loc[2, "network"] == f"EfficientNetB0 ({said})"
     assert f"EfficientNetB0 ({said})" in report.overview(runs)["network"].tolist()
     assert f"EfficientNetB0 ({said})" in report.class_recall_table(runs)
 
@@ -248,7 +248,7 @@ def test_networks_are_told_apart_by_their_epochs_where_these_are_unequal_shares(
     assert not report.one_schedule(mixed, mixed) and report.one_schedule(mixed, ["baseline", "blocks_2"])
     assert report.network_name(mixed, "final") == "final, 55 of 55 epochs"
     assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
-    assert report.side_by_side("3", mixed)["level"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
+    assert report.side_by_side("3", mixed)["blocks"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
     assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
     assert not report.one_schedule({"baseline": full["baseline"], "final": [FakeRun(n=100, epochs=54)]}, ["baseline", "final"])
 
@@ -286,9 +286,9 @@ def test_sections_without_any_run_are_marked():
 
 
 def test_intervals_over_seeds_are_wider_than_those_of_one():
-    one = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("level").loc["final", "accuracy: 95 % interval"]
+    one = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("network").loc["final", "accuracy: 95 % interval"]
     apart = [FakeRun(0.5), FakeRun(0.6), FakeRun(0.7)]
-    several = report.side_by_side("15", {"final": apart}).set_index("level").loc["final", "accuracy: 95 % interval"]
+    several = report.side_by_side("15", {"final": apart}).set_index("network").loc["final", "accuracy: 95 % interval"]
     (low, high), (lower, higher) = (map(float, text.split(" to ")) for text in (one, several))
     assert lower < low - 0.02 and higher > high + 0.02
 
