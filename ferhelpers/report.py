@@ -137,6 +137,11 @@ def _schedule(runs, experiment) -> str:
     return f", {epochs} epochs{rate}"
 
 
+def _level(runs, line) -> str:
+    """What a published line's network is called beside the others of its table."""
+    return network_name(runs, line.experiment) if line.factor == "model" else line.level + _schedule(runs, line.experiment)
+
+
 def not_run(runs: dict, *experiments: str) -> pd.DataFrame | None:
     """A table that says which of these experiments lack a run; None where none does."""
     missing = [network_name(runs, name) for name in experiments if not runs_of(runs, name)]
@@ -258,12 +263,8 @@ def side_by_side(table: str, runs: dict) -> pd.DataFrame:
     scores = {name: _measured(runs_of(runs, name)) if runs_of(runs, name) else None for name in set(lines["experiment"])}
     rows = []
     for line in lines.itertuples():
-        if line.factor == "baseline":
-            row = {"test set": line.test_set}
-        elif line.factor == "model":
-            row = {"network": network_name(runs, line.experiment)}
-        else:
-            row = {line.factor: line.level + _schedule(runs, line.experiment)}
+        varied = {"baseline": "test set", "model": "network"}.get(line.factor, line.factor)
+        row = {varied: line.test_set if line.factor == "baseline" else _level(runs, line)}
         for metric in DIGITS:
             row |= _beside(metric, getattr(line, metric), scores[line.experiment], line.test_set)
         rows.append(row)
@@ -417,7 +418,7 @@ def levels(tables: list[str], runs: dict, metric: str) -> pd.DataFrame:
     scores = {name: _measured(found) for name in set(lines["experiment"]) if (found := runs_of(runs, name))}
     rows = []
     for line in lines.itertuples():
-        level = network_name(runs, line.experiment) if line.factor == "model" else line.level + _schedule(runs, line.experiment)
+        level = _level(runs, line)
         measured = (np.nan,) * 3
         if line.experiment in scores:
             measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *interval]]
