@@ -56,7 +56,7 @@ def members(path):
         InputError: links, devices, encryption, unsafe names, more or larger files than FER-2013 can have; names the member.
         DAMAGED: what the readers of archives raise.
     """
-    files = _folder if path.is_dir() else _zip if path.suffix == ".zip" else _tar
+    files = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
     total = 0
     for count, (name, size, opener) in enumerate(files(path), start=1):
         where = f"{show(path.name)}: {show(name)}"
@@ -118,7 +118,7 @@ def _zip(path):
 
 
 def _tar(path):
-    with TAR_OPENERS[path.suffix](path, "rb") as file:
+    with TAR_OPENERS[path.suffix.lower()](path, "rb") as file:
         bounded = _Bounded(file, path)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             where = show(path.name)

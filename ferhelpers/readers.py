@@ -49,17 +49,18 @@ def read(path):
         return _read_container(path, name)
     if not path.is_file():
         raise InputError(f"{name} is neither a regular file nor a folder")
-    if path.suffix == ".csv":
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
         with open(path, "rb") as stream:
             return _read_csv(stream, name), "csv"
-    if path.suffix != ".zip" and path.suffix not in containers.TAR_OPENERS:
+    if suffix != ".zip" and suffix not in containers.TAR_OPENERS:
         raise InputError(f"{name}: it should end in .csv, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, or be a folder")
     try:
         return _read_container(path, name)
     except InputError:
         raise
     except containers.DAMAGED as error:
-        raise InputError(f"{name} is not a whole {path.suffix} archive ({show(error)}); download it again") from error
+        raise InputError(f"{name} is not a whole {suffix} archive ({show(error)}); download it again") from error
 
 
 # The CSV: fer2013.csv and icml_face_data.csv

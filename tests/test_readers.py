@@ -119,6 +119,16 @@ def test_csv_inside_archive_or_folder(tmp_path):
     assert_equal(readers.read(fake_fer.write_folder(tmp_path / "f", {"icml_face_data.csv": CSV}))[0], SPLITS)
 
 
+def test_endings_in_capitals(tmp_path):
+    files = {"fer2013.csv": CSV}
+    for path in (
+        write(tmp_path / "fer.csv", CSV),
+        fake_fer.write_zip(tmp_path / "fer.zip", files),
+        fake_fer.write_tar(tmp_path / "fer.tar.gz", files),
+    ):
+        assert_equal(readers.read(path.rename(path.with_name(path.name.upper())))[0], SPLITS)
+
+
 def test_litter_of_windows_and_macos_is_passed_over(tmp_path):
     litter = {"__MACOSX/train/angry/._Training_1.jpg": b"", "train/.DS_Store": b"", "train/angry/Thumbs.db": b""}
     clean = readers.read(fake_fer.write_zip(tmp_path / "clean.zip", FILES))[0]
