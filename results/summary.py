@@ -4,12 +4,13 @@
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from ferhelpers import claims, defects, parameters, report
-from ferhelpers.experiments import STUDY, Settings, everything
+from ferhelpers.experiments import PROTOCOL, STUDY, Experiment, Settings, everything
 from ferhelpers.notebook import hardware
 from ferhelpers.runs import Store
 
@@ -22,20 +23,20 @@ SCHEDULES = {"full": "The report's protocol", "fast": "The short schedule"}
 def summary() -> str:
     """For each schedule the networks that were run, on the report's six test sets; from the report's own schedule more."""
     store = Store(RESULTS, results=RESULTS)
+    fingerprint = store.results[0].config["data"]["fingerprint"]
     declared = {name: parameters.declared(ROOT / "notebooks" / f"{name}.ipynb") for name in STUDY}
     parts = []
     for profile, title in SCHEDULES.items():
         values = parameters.read_profile(ROOT / "profiles" / f"{profile}.yml", declared)["07_efficientnet"]
         asked = everything(Settings.from_parameters(values))
-        stored = store.find_all(asked, store.results[0].config["data"]["fingerprint"])
+        stored = store.find_all(asked, fingerprint)
         runs = {
             name: [run for run in stored[name] if experiment.followed_by(run.config["experiment"])]
             for name, experiment in asked.items()
         }
         parts.append(f"### {title} (`--profile {profile}`)")
         for metric in report.DIGITS:
-            frame = report.six_sets(runs, metric)
-            parts.append(_markdown(frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})))
+            parts.append(_markdown(_six_sets(runs, metric)))
         trained = [run for found in runs.values() for run in found]
         hours = sum(run.history.seconds.sum() for run in trained) / 3600
         machines = "; ".join(sorted({hardware(run.config["environment"]) for run in trained}))
@@ -43,7 +44,7 @@ def summary() -> str:
         if lacking := "; ".join(report.NETWORKS[name] for name in report.NETWORKS if not runs[name]):
             parts.append(f"Not run yet: {lacking}.")
         if profile == "full":
-            parts += _judged(runs)
+            parts += _judged(runs) + _lengths(store, fingerprint)
     return "\n\n".join(parts)
 
 
@@ -60,6 +61,26 @@ def _judged(runs: dict) -> list[str]:
         "Candidate readings of the report's Gaussian noise, by their distance from its numbers:", _markdown(readings),
         f"Claims of the report that these runs can judge: {len(judged)} of {len(frame)}.", *tables,
     ]  # fmt: skip
+
+
+def _six_sets(runs: dict, metric: str) -> pd.DataFrame:
+    frame = report.six_sets(runs, metric)
+    return frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})
+
+
+def _lengths(store: Store, fingerprint: str) -> list[str]:
+    """The networks that were trained at the report's rate for several numbers of epochs, each length beside the report's numbers."""
+    contents, shown = [run.config["experiment"] for run in store.results], []
+    for name, experiment in PROTOCOL.items():
+        network = Experiment.network(experiment.content())
+        lengths = [(content, replace(experiment, epochs=content["epochs"])) for content in contents if Experiment.network(content) == network]
+        lengths = {length for content, length in lengths if length.followed_by(content)}
+        if len(lengths) > 1:
+            shown += [store.find_all({name: length}, fingerprint) for length in sorted(lengths, key=lambda length: length.epochs)]
+    if not shown:
+        return []
+    tables = [_markdown(pd.concat([_six_sets(runs, metric) for runs in shown])) for metric in report.DIGITS]
+    return ["The report's rate for other numbers of epochs than the report's, beside those:", *tables]
 
 
 def _markdown(frame: pd.DataFrame) -> str:
