@@ -22,6 +22,7 @@ Networks that were not trained as the report's are compared only where they had 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -390,3 +391,39 @@ def verdicts(runs: dict, notebook: str | None = None) -> pd.DataFrame:
         epochs = ", ".join(dict.fromkeys(epochs_of(runs, name) for name in claim.networks))
         rows.append((claim.text, verdict, epochs, claim.says, this_run, evidence, claim.source))
     return pd.DataFrame(rows, columns=["claim", "verdict", "epochs", "report says", "this run", "evidence", "source"])
+
+
+def orders(runs: dict) -> pd.DataFrame:
+    """Does the order hold that the report found between two networks?
+
+    Args:
+        runs: experiment of the report's tables -> list of runs; each two are compared.
+
+    Returns:
+        DataFrame, one row a pair of networks; then for accuracy and for loss: on how many whole test sets the better one is the report's ("5 of 6";
+        sets on which the report has a tie are left out), on how many clearly, and on how many the other one is clearly better (its 95 %
+        interval lies on that side of 0, and p < 0.05 after Holm's correction over these sets). "not run", or "trained
+        otherwise" where the two had no common schedule.
+
+    Source: report, Tables 3-14. Used in: 04, 05.
+    """
+    rows = []
+    for two in itertools.combinations(runs, 2):
+        row = {"networks": " and ".join(network_name(runs, name) for name in two)}
+        for metric in DIGITS:
+            pairs = []
+            for test_set in TEST_SETS:
+                first, second = (_published_value(name, test_set, metric) for name in two)
+                if first != second:
+                    pairs.append((*(two if (first > second) == (metric == "accuracy") else reversed(two)), test_set))
+            if not all(runs_of(runs, name) for name in two):
+                cells = (NOT_RUN,) * 3
+            elif not one_schedule(runs, two):
+                cells = (OTHERWISE,) * 3
+            else:
+                differences = [comparison.difference for comparison in _comparisons(alike(runs, two), pairs, metric)]
+                holds = sum(difference.value > 0 for difference in differences)
+                cells = (f"{holds} of {len(pairs)}", *_clear(differences))
+            row |= dict(zip((f"{metric}: as in the report", f"{metric}: clearly", f"{metric}: clearly reversed"), cells))
+        rows.append(row)
+    return pd.DataFrame(rows)
