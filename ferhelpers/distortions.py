@@ -70,6 +70,11 @@ def noise_snippet_cast(images, seed=0):
     return _to_uint8(np.float32(0.75) * images + np.float32(0.0625) * _cast(2 * _normal(images, seed)))
 
 
+def noise_snippet_cast_quarter(images, seed=0):
+    """The snippet with 0.25 * noise cast to uint8, as an image must be to be added to one: 2 % of the pixels gain 64."""
+    return _to_uint8(np.float32(0.75) * images + np.float32(0.25) * _cast(0.25 * 2 * _normal(images, seed)))
+
+
 def noise_snippet_unit(images, seed=0):
     """The snippet on images scaled to 0..1: 0.75 x + noise of 0.125 of the full scale (32 grey levels)."""
     return _to_uint8(np.float32(0.75) * images + 255 * 0.0625 * 2 * _normal(images, seed))
@@ -95,13 +100,15 @@ def noise_unit(images, seed=0):
     return _to_uint8(images + 255 * 2 * _normal(images, seed))
 
 
-# On the networks in results/fer2013 (`defects.noise_readings`), "snippet_cast" comes nearest to the report's accuracy and loss under
-# Gaussian noise; it is the cast that the report's speckle has, too. So it is taken for the report's form.
-REPORT_NOISE = "snippet_cast"
+# "snippet_cast_quarter" is taken for the report's form, for three reasons. OpenCV refuses to add `0.25 * noise` to an image of uint8 until it is
+# cast, as the noise of the report's speckle is. Its noise begins to show at about a variance of 4, where the report's did (notebook 2).
+# And on the networks in results/fer2013 whose loss on clean images is near the report's it comes nearest to its loss under Gaussian noise, and as
+# near as any to its accuracy (README, "Stopped earlier"). All the same, what the report did is not known.
+REPORT_NOISE = "snippet_cast_quarter"
 NOISE_READINGS = {
     "snippet": noise_snippet, "darkening": noise_darkening, "snippet_cast": noise_snippet_cast,
-    "snippet_unit": noise_snippet_unit, "variance": noise_variance, "sigma": noise_sigma,
-    "saturated": noise_saturated, "unit": noise_unit,
+    "snippet_cast_quarter": noise_snippet_cast_quarter, "snippet_unit": noise_snippet_unit, "variance": noise_variance,
+    "sigma": noise_sigma, "saturated": noise_saturated, "unit": noise_unit,
 }
 
 

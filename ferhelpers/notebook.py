@@ -126,6 +126,11 @@ class Study:
         asked = factory(self.settings)
         return self._shown(asked, self.store.find_all(asked, self.dataset.fingerprint, self.parameters["SEEDS"]))
 
+    def stopped(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
+        """As `found`, but the runs that were stopped where the validation loss of those was lowest (`Store.find_stopped`)."""
+        asked = factory(self.settings)
+        return self._shown(asked, self.store.find_stopped(asked, self.dataset.fingerprint, self.parameters["SEEDS"]))
+
     def _shown(self, asked: dict[str, Experiment], runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
         """Keeps for the record which runs were shown, and for the captions whether they were trained as was asked."""
         self._runs += [str(run.folder.resolve()) for found in runs.values() for run in found]

@@ -16,6 +16,7 @@ Tables and figures are made from the numbers alone: a run whose model.keras was 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -32,7 +33,7 @@ from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import hold, write_json
 
 MANIFEST = "manifest.json"
-FORMAT = 4  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
+FORMAT = 5  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
 
 
 class Predictions:
@@ -180,6 +181,20 @@ class Store:
             if run := self.find(experiment, fingerprint):
                 runs[name].append(run)
         return runs
+
+    def find_stopped(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
+        """As `find_all`, but runs that ended where the validation loss of the asked-for one (of its first seed) is lowest: name -> one run a
+        seed, [] where one of the two is not there. An epoch does not depend on how many follow, so this is the asked-for training, stopped early.
+
+        Used in: 07, and in the README.
+        """
+        stopped = {}
+        for name, runs in self.find_all(experiments, fingerprint, seeds).items():
+            if runs and experiments[name].followed_by(runs[0].config["experiment"]):
+                history = runs[0].history
+                stopped[name] = dataclasses.replace(experiments[name], epochs=int(history.epoch[history.val_loss.idxmin()]))
+        found = self.find_all(stopped, fingerprint, seeds)
+        return {name: [run for run in found.get(name, []) if stopped[name].followed_by(run.config["experiment"])] for name in experiments}
 
     def _stored(self, experiment: Experiment, fingerprint: str) -> list[Run]:
         on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]

@@ -4,13 +4,12 @@
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from ferhelpers import claims, defects, parameters, report
-from ferhelpers.experiments import PROTOCOL, STUDY, Experiment, Settings, everything
+from ferhelpers.experiments import STUDY, Settings, everything
 from ferhelpers.notebook import hardware
 from ferhelpers.runs import Store
 
@@ -44,21 +43,20 @@ def summary() -> str:
         if lacking := "; ".join(report.NETWORKS[name] for name in report.NETWORKS if not runs[name]):
             parts.append(f"Not run yet: {lacking}.")
         if profile == "full":
-            parts += _judged(runs) + _lengths(store, fingerprint)
+            parts += _judged(runs) + _stopped(store.find_stopped(asked, fingerprint))
     return "\n\n".join(parts)
 
 
 def _judged(runs: dict) -> list[str]:
     """What only networks that had the report's schedule can say: when their loss turned, which noise it added, whether its claims hold."""
-    names = {f"all: {metric}": f"distance of the {metric}" for metric in report.DIGITS}
-    readings = defects.noise_readings(runs)[["reading", "what it is", *names]].rename(columns=names)
     frame = claims.verdicts(runs)
     judged = frame[frame.verdict.isin(claims.JUDGED)]
     tables = [_markdown(judged[["claim", "verdict", "report says", "this run"]])] if len(judged) else []
     turns = report.turning_points({name: found for name, found in runs.items() if found})
     return [
         "The validation loss during training, and when it passed the loss that the report found on clean test images:", _markdown(turns),
-        "Candidate readings of the report's Gaussian noise, by their distance from its numbers:", _markdown(readings),
+        "Accuracy and loss on the images of the report's second section, under each reading of its Gaussian noise, and the mean distances from its numbers:",
+        _markdown(defects.noise_readings(runs)),
         f"Claims of the report that these runs can judge: {len(judged)} of {len(frame)}.", *tables,
     ]  # fmt: skip
 
@@ -68,19 +66,14 @@ def _six_sets(runs: dict, metric: str) -> pd.DataFrame:
     return frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})
 
 
-def _lengths(store: Store, fingerprint: str) -> list[str]:
-    """The networks that were trained at the report's rate for several numbers of epochs, each length beside the report's numbers."""
-    contents, shown = [run.config["experiment"] for run in store.results], []
-    for name, experiment in PROTOCOL.items():
-        network = Experiment.network(experiment.content())
-        lengths = [(content, replace(experiment, epochs=content["epochs"])) for content in contents if Experiment.network(content) == network]
-        lengths = {length for content, length in lengths if length.followed_by(content)}
-        if len(lengths) > 1:
-            shown += [store.find_all({name: length}, fingerprint) for length in sorted(lengths, key=lambda length: length.epochs)]
-    if not shown:
-        return []
-    tables = [_markdown(pd.concat([_six_sets(runs, metric) for runs in shown])) for metric in report.DIGITS]
-    return ["The report's rate for other numbers of epochs than the report's, beside those:", *tables]
+def _stopped(stopped: dict) -> list[str]:
+    """What networks of the report's schedule would have been, had they been stopped where their validation loss was lowest."""
+    readings = defects.noise_readings(stopped).drop(columns="what it is")
+    tables = [_markdown(_six_sets(stopped, metric)) for metric in report.DIGITS]
+    return [
+        "### Stopped earlier", "The networks of the report's protocol, stopped where their validation loss was lowest:", *tables,
+        "And on the images of the report's second section, under each reading of its Gaussian noise:", _markdown(readings),
+    ]  # fmt: skip
 
 
 def _markdown(frame: pd.DataFrame) -> str:

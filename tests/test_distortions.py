@@ -76,10 +76,21 @@ def test_normal_numbers_are_normal():
     assert np.abs(distortions.NORMAL).max() < 4.4 and distortions.NORMAL.std() == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("name,noise", [
+    ("snippet_cast", lambda normal: (0.25 * distortions._cast(2 * normal)).astype(np.uint8)),
+    ("snippet_cast_quarter", lambda normal: distortions._cast(0.25 * 2 * normal))])
+def test_noise_readings_that_repair_the_snippet_are_cv2_add_weighted(name, noise):
+    images = pictures(50)
+    added = noise(distortions._normal(images, 7))
+    expected = [cv2.addWeighted(image, 0.75, layer, 0.25, 0) for image, layer in zip(images, added)]
+    assert np.abs(NOISE_READINGS[name](images, 7).astype(int) - expected).max() <= 1  # by when the product is rounded
+
+
 def test_noise_readings_that_cast():
     images = np.full((200, 48, 48), 100, np.uint8)
     below = stats.norm.cdf(-1, scale=2)  # noise at or below -1 wraps to 255, 254, ...
     assert (NOISE_READINGS["snippet_cast"](images) > 80).mean() == pytest.approx(below, abs=0.005)
+    assert (NOISE_READINGS["snippet_cast_quarter"](images) > 130).mean() == pytest.approx(stats.norm.cdf(-1, scale=0.5), abs=0.001)
     assert (NOISE_READINGS["saturated"](images) == 255).mean() == pytest.approx(below, abs=0.005)
     assert np.isin(NOISE_READINGS["unit"](images), (0, 255)).mean() > 0.7
     reading = NOISE_READINGS[distortions.REPORT_NOISE]

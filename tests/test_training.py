@@ -235,6 +235,26 @@ def test_stored_results_from_stored_weights_come_before_longer_ones_from_random_
     assert run.config["experiment"]["weights"] == "sha256:00"
 
 
+def test_runs_that_were_stopped_where_the_validation_loss_was_lowest(faces, tmp_path, undisturbed):
+    asked = dataclasses.replace(TINY, augmentation=True)
+    shorter = dataclasses.replace(asked, epochs=2)
+    store = Store(tmp_path / "runs")
+    run = training.train(shorter, faces, store, progress=silent)
+    columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    np.testing.assert_array_equal(run.history[columns], undisturbed.history[columns][:2])  # an epoch does not depend on how many follow
+    assert store.find_stopped({"network": asked}, faces.fingerprint) == {"network": []}  # where it would stop is not known
+
+    folder = store.path(asked, faces.fingerprint)
+    shutil.copytree(undisturbed.folder, folder)
+    for lowest, expected in ((2, [run.folder]), (3, [folder]), (1, [])):
+        history = undisturbed.history.assign(val_loss=[0.5 if epoch == lowest else 1.0 for epoch in (1, 2, 3)])
+        history.to_csv(folder / "history.csv", index=False)
+        Store.seal(folder)
+        for where in (store, Store("", results=tmp_path)):
+            found = where.find_stopped({"network": asked, "other": dataclasses.replace(asked, blocks=3)}, faces.fingerprint)
+            assert [run.folder for run in found["network"]] == expected and found["other"] == []
+
+
 def test_results_without_runs_are_refused(tmp_path):
     with pytest.raises(InputError, match="holds no runs; give the output folder of an earlier run"):
         Store(tmp_path, results=tmp_path)
