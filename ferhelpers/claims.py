@@ -400,7 +400,7 @@ def orders(runs: dict) -> pd.DataFrame:
         runs: experiment of the report's tables -> list of runs; each two are compared.
 
     Returns:
-        DataFrame, one row a pair of networks; then for accuracy and for loss: on how many whole test sets the better one is the report's ("5 of 6";
+        DataFrame, one row a pair: networks, epochs (that they were trained, of the report's); then for accuracy and for loss: on how many whole test sets the better one is the report's ("5 of 6";
         sets on which the report has a tie are left out), on how many clearly, and on how many the other one is clearly better (its 95 %
         interval lies on that side of 0, and p < 0.05 after Holm's correction over these sets). "not run", or "trained
         otherwise" where the two had no common schedule.
@@ -409,7 +409,8 @@ def orders(runs: dict) -> pd.DataFrame:
     """
     rows = []
     for two in itertools.combinations(runs, 2):
-        row = {"networks": " and ".join(network_name(runs, name) for name in two)}
+        epochs = dict.fromkeys(epochs_of(runs, name) for name in two)
+        row = {"networks": " and ".join(network_name(runs, name) for name in two), "epochs": ", ".join(epochs)}
         for metric in DIGITS:
             pairs = []
             for test_set in TEST_SETS:

@@ -221,13 +221,15 @@ def noise_readings(runs: dict) -> pd.DataFrame:
 
     Returns:
         DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading, what it is; accuracy and loss
-        ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the report's ("not run" where
-        there is no network).
+        ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the report's. Where no network was
+        run, a table that says so.
 
     Source: report, Tables 2, 5, 11, 17 and section 5.1. Used in: 07, and in the README.
     """
     lines = pd.concat([published(table).query("test_set == 'gaussian_noise'") for table in ("2", "5", "11", "17")])
     lines = [line for line in lines.drop_duplicates("experiment").itertuples() if runs_of(runs, line.experiment)]
+    if not lines:
+        return pd.DataFrame({"networks": ["all"], "result": [NOT_RUN]})
     networks = [network_name(runs, line.experiment) for line in lines]
 
     def scores(run, reading):
@@ -242,6 +244,6 @@ def noise_readings(runs: dict) -> pd.DataFrame:
     rows = []
     for reading, what, numbers in found:
         cells = {name: "{:.3f} / {:.2f}".format(*of_network) for name, of_network in zip(networks, numbers)}
-        accuracy, loss = np.abs(np.subtract(numbers, said)).mean(axis=0).round(3) if lines else (NOT_RUN, NOT_RUN)
+        accuracy, loss = np.abs(np.subtract(numbers, said)).mean(axis=0).round(3)
         rows.append({"reading": reading, "what it is": what, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)

@@ -71,7 +71,7 @@ def noise_snippet_cast(images, seed=0):
 
 
 def noise_snippet_cast_quarter(images, seed=0):
-    """The snippet with 0.25 * noise cast to uint8, as an image must be to be added to one: 2 % of the pixels gain 64."""
+    """The snippet with 0.25 * noise cast to uint8, so that -1 becomes 255: 2 % of the pixels gain 64."""
     return _to_uint8(np.float32(0.75) * images + np.float32(0.25) * _cast(0.25 * 2 * _normal(images, seed)))
 
 
@@ -100,10 +100,10 @@ def noise_unit(images, seed=0):
     return _to_uint8(images + 255 * 2 * _normal(images, seed))
 
 
-# "snippet_cast_quarter" is taken for the report's form, for three reasons. OpenCV refuses to add `0.25 * noise` to an image of uint8 until it is
-# cast, as the noise of the report's speckle is. Its noise begins to show at about a variance of 4, where the report's did (notebook 2).
-# And on the networks in results/fer2013 whose loss on clean images is near the report's it comes nearest to its loss under Gaussian noise, and as
-# near as any to its accuracy (README, "Stopped earlier"). All the same, what the report did is not known.
+# "snippet_cast_quarter" is taken for the report's form. OpenCV refuses to add `0.25 * noise` to an image of uint8, and a cast, as the report's
+# speckle has it, is one repair. Its noise begins to show at about a variance of 4, where the report's did (notebook 2). And on those networks in
+# results/fer2013 whose loss on clean images is near the report's it comes nearest to its loss under Gaussian noise, and about as near as
+# "snippet_cast" to its accuracy (README, "Stopped earlier"). What the report did is not known.
 REPORT_NOISE = "snippet_cast_quarter"
 NOISE_READINGS = {
     "snippet": noise_snippet, "darkening": noise_darkening, "snippet_cast": noise_snippet_cast,

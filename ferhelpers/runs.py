@@ -184,7 +184,8 @@ class Store:
 
     def find_stopped(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
         """As `find_all`, but runs that ended where the validation loss of the asked-for one (of its first seed) is lowest: name -> one run a
-        seed, [] where one of the two is not there. An epoch does not depend on how many follow, so this is the asked-for training, stopped early.
+        seed, [] where one of the two is not there, or it is lowest at its end. An epoch does not depend on how many follow, so this is the
+        asked-for training, stopped early.
 
         Used in: 07, and in the README.
         """
@@ -192,7 +193,9 @@ class Store:
         for name, runs in self.find_all(experiments, fingerprint, seeds).items():
             if runs and experiments[name].followed_by(runs[0].config["experiment"]):
                 history = runs[0].history
-                stopped[name] = dataclasses.replace(experiments[name], epochs=int(history.epoch[history.val_loss.idxmin()]))
+                lowest = int(history.epoch[history.val_loss.idxmin()])
+                if lowest < len(history):
+                    stopped[name] = dataclasses.replace(experiments[name], epochs=lowest)
         found = self.find_all(stopped, fingerprint, seeds)
         return {name: [run for run in found.get(name, []) if stopped[name].followed_by(run.config["experiment"])] for name in experiments}
 
