@@ -28,8 +28,8 @@ def blur(image):
 
 
 def noise(image):
-    gaussian = np.random.normal(0, 2, image.shape).astype("int8").view("uint8").astype("float32")  # as a cast to uint8 wraps
-    return cv2.addWeighted(image.astype("float32"), 0.75, 0.25 * gaussian, 0.25, 0).round().clip(0, 255).astype("uint8")
+    gaussian = (0.25 * np.random.normal(0, 2, image.shape)).astype("int8").view("uint8")  # as a cast to uint8 wraps
+    return cv2.addWeighted(image, 0.75, gaussian, 0.25, 0)
 
 
 def salt_and_pepper(image):
