@@ -400,10 +400,10 @@ def orders(runs: dict) -> pd.DataFrame:
         runs: experiment of the report's tables -> list of runs; each two are compared.
 
     Returns:
-        DataFrame, one row a pair: networks, epochs (that they were trained, of the report's); then for accuracy and for loss: on how many whole test sets the better one is the report's ("5 of 6";
-        sets on which the report has a tie are left out), on how many clearly, and on how many the other one is clearly better (its 95 %
-        interval lies on that side of 0, and p < 0.05 after Holm's correction over these sets). "not run", or "trained
-        otherwise" where the two had no common schedule.
+        DataFrame, one row a pair: networks, epochs (that they were trained, of the report's); then for accuracy and for loss: on how
+        many whole test sets the better one is the report's ("5 of 6"; sets on which the report has a tie are left out), on how many
+        clearly, and on how many the other one is clearly better (its 95 % interval lies on that side of 0, and p < 0.05 after Holm's
+        correction over these sets). "not run", or "trained otherwise" where the two had no common schedule.
 
     Source: report, Tables 3-14. Used in: 04, 05.
     """

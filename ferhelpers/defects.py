@@ -220,7 +220,7 @@ def noise_readings(runs: dict) -> pd.DataFrame:
         runs: experiment -> list of runs, all of which count: a network that has learned less than the report's has less to lose.
 
     Returns:
-        DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading, what it is; accuracy and loss
+        DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy and loss
         ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the report's. Where no network was
         run, a table that says so.
 
@@ -237,13 +237,12 @@ def noise_readings(runs: dict) -> pd.DataFrame:
         return evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)
 
     said = [(line.accuracy, line.loss) for line in lines]
-    found = [("the report's own numbers", "", said)]
-    for reading, function in distortions.NOISE_READINGS.items():
-        means = [np.mean([scores(run, reading) for run in runs[line.experiment]], axis=0) for line in lines]
-        found.append((reading, function.__doc__.splitlines()[0], means))
+    found = {"the report's own numbers": said}
+    for reading in distortions.NOISE_READINGS:
+        found[reading] = [np.mean([scores(run, reading) for run in runs[line.experiment]], axis=0) for line in lines]
     rows = []
-    for reading, what, numbers in found:
+    for reading, numbers in found.items():
         cells = {name: "{:.3f} / {:.2f}".format(*of_network) for name, of_network in zip(networks, numbers)}
         accuracy, loss = np.abs(np.subtract(numbers, said)).mean(axis=0).round(3)
-        rows.append({"reading": reading, "what it is": what, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
+        rows.append({"reading": reading, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)

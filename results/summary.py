@@ -55,8 +55,8 @@ def _judged(runs: dict) -> list[str]:
     turns = report.turning_points({name: found for name, found in runs.items() if found})
     return [
         "The validation loss during training, and when it passed the loss that the report found on clean test images:", _markdown(turns),
-        "Accuracy and loss on the images of the report's second section, under each reading of its Gaussian noise (in another draw than above), and the mean "
-        "distances from the report's numbers:",
+        "Accuracy and loss on the images of the report's second section, under each reading of its Gaussian noise (notebook 2; in another draw than "
+        "above), and the mean distances from the report's numbers:",
         _markdown(defects.noise_readings(runs)),
         f"Claims of the report that these runs can judge: {len(judged)} of {len(frame)}.", *tables,
     ]  # fmt: skip
@@ -69,11 +69,10 @@ def _six_sets(runs: dict, metric: str) -> pd.DataFrame:
 
 def _stopped(stopped: dict) -> list[str]:
     """What networks of the report's schedule would have been, had they been stopped where their validation loss was lowest."""
-    readings = defects.noise_readings(stopped).drop(columns="what it is")
     tables = [_markdown(_six_sets(stopped, metric)) for metric in report.DIGITS]
     return [
         "### Stopped earlier", "Networks of the report's protocol, stopped where their validation loss was lowest, unless that was at the end:", *tables,
-        "And on the images of the report's second section, under each reading of its Gaussian noise (in another draw than above):", _markdown(readings),
+        "And on the images of the report's second section, under each reading of its Gaussian noise (in another draw than above):", _markdown(defects.noise_readings(stopped)),
     ]  # fmt: skip
 
 
