@@ -411,20 +411,22 @@ def orders(runs: dict) -> pd.DataFrame:
     for two in itertools.combinations(runs, 2):
         epochs = dict.fromkeys(epochs_of(runs, name) for name in two)
         row = {"networks": " and ".join(network_name(runs, name) for name in two), "epochs": ", ".join(epochs)}
+        lacking = NOT_RUN if not all(runs_of(runs, name) for name in two) else "" if one_schedule(runs, two) else OTHERWISE
         for metric in DIGITS:
-            pairs = []
-            for test_set in TEST_SETS:
-                first, second = (_published_value(name, test_set, metric) for name in two)
-                if first != second:
-                    pairs.append((*(two if (first > second) == (metric == "accuracy") else reversed(two)), test_set))
-            if not all(runs_of(runs, name) for name in two):
-                cells = (NOT_RUN,) * 3
-            elif not one_schedule(runs, two):
-                cells = (OTHERWISE,) * 3
-            else:
-                differences = [comparison.difference for comparison in _comparisons(alike(runs, two), pairs, metric)]
-                holds = sum(difference.value > 0 for difference in differences)
-                cells = (f"{holds} of {len(pairs)}", *_clear(differences))
+            cells = (lacking,) * 3
+            if not lacking:
+                differences = [comparison.difference for comparison in _comparisons(alike(runs, two), _report_order(two, metric), metric)]
+                cells = (f"{sum(difference.value > 0 for difference in differences)} of {len(differences)}", *_clear(differences))
             row |= dict(zip((f"{metric}: as in the report", f"{metric}: clearly", f"{metric}: clearly reversed"), cells))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _report_order(two: tuple[str, str], metric: str) -> list[tuple[str, str, str]]:
+    """(better network, worse network, test set), as the report has them; without its ties."""
+    pairs = []
+    for test_set in TEST_SETS:
+        first, second = (_published_value(name, test_set, metric) for name in two)
+        if first != second:
+            pairs.append((*(two if (first > second) == (metric == "accuracy") else reversed(two)), test_set))
+    return pairs

@@ -182,22 +182,26 @@ class Store:
                 runs[name].append(run)
         return runs
 
+    def find_as_asked(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
+        """As `find_all`, but only runs that were trained on the schedule that is asked for (`Experiment.followed_by`)."""
+        found = self.find_all(experiments, fingerprint, seeds)
+        return {name: [run for run in found[name] if experiment.followed_by(run.config["experiment"])] for name, experiment in experiments.items()}
+
     def find_stopped(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
-        """As `find_all`, but runs that ended where the validation loss of the asked-for one (of its first seed) is lowest: name -> one run a
+        """As `find_as_asked`, but runs that ended where the validation loss of the asked-for one (of its first seed) is lowest: name -> one run a
         seed, [] where one of the two is not there, or it is lowest at its end. An epoch does not depend on how many follow, so this is the
         asked-for training, stopped early.
 
         Used in: 07, and in the README.
         """
         stopped = {}
-        for name, runs in self.find_all(experiments, fingerprint, seeds).items():
-            if runs and experiments[name].followed_by(runs[0].config["experiment"]):
+        for name, runs in self.find_as_asked(experiments, fingerprint, seeds).items():
+            if runs:
                 history = runs[0].history
                 lowest = int(history.epoch[history.val_loss.idxmin()])
                 if lowest < len(history):
                     stopped[name] = dataclasses.replace(experiments[name], epochs=lowest)
-        found = self.find_all(stopped, fingerprint, seeds)
-        return {name: [run for run in found.get(name, []) if stopped[name].followed_by(run.config["experiment"])] for name in experiments}
+        return {name: [] for name in experiments} | self.find_as_asked(stopped, fingerprint, seeds)
 
     def _stored(self, experiment: Experiment, fingerprint: str) -> list[Run]:
         on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]

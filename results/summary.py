@@ -28,14 +28,8 @@ def summary() -> str:
     for profile, title in SCHEDULES.items():
         values = parameters.read_profile(ROOT / "profiles" / f"{profile}.yml", declared)["07_efficientnet"]
         asked = everything(Settings.from_parameters(values))
-        stored = store.find_all(asked, fingerprint)
-        runs = {
-            name: [run for run in stored[name] if experiment.followed_by(run.config["experiment"])]
-            for name, experiment in asked.items()
-        }
-        parts.append(f"### {title} (`--profile {profile}`)")
-        for metric in report.DIGITS:
-            parts.append(_markdown(_six_sets(runs, metric)))
+        runs = store.find_as_asked(asked, fingerprint)
+        parts += [f"### {title} (`--profile {profile}`)", *_six_sets(runs)]
         trained = [run for found in runs.values() for run in found]
         hours = sum(run.history.seconds.sum() for run in trained) / 3600
         machines = "; ".join(sorted({hardware(run.config["environment"]) for run in trained}))
@@ -62,17 +56,18 @@ def _judged(runs: dict) -> list[str]:
     ]  # fmt: skip
 
 
-def _six_sets(runs: dict, metric: str) -> pd.DataFrame:
-    frame = report.six_sets(runs, metric)
-    return frame[frame.epochs != report.NOT_RUN].rename(columns={"network": metric})
+def _six_sets(runs: dict) -> list[str]:
+    """The tables of accuracy and of loss, of the networks that were run."""
+    frames = [report.six_sets(runs, metric).rename(columns={"network": metric}) for metric in report.DIGITS]
+    return [_markdown(frame[frame.epochs != report.NOT_RUN]) for frame in frames]
 
 
 def _stopped(stopped: dict) -> list[str]:
     """What networks of the report's schedule would have been, had they been stopped where their validation loss was lowest."""
-    tables = [_markdown(_six_sets(stopped, metric)) for metric in report.DIGITS]
     return [
-        "### Stopped earlier", "Networks of the report's protocol, stopped where their validation loss was lowest, unless that was at the end:", *tables,
-        "And on the images of the report's second section, under each reading of its Gaussian noise (in another draw than above):", _markdown(defects.noise_readings(stopped)),
+        "### Stopped earlier", "Networks of the report's protocol, stopped where their validation loss was lowest, unless that was at the end:",
+        *_six_sets(stopped), "And on the images of the report's second section, under each reading of its Gaussian noise (in another draw than above):",
+        _markdown(defects.noise_readings(stopped)),
     ]  # fmt: skip
 
 
