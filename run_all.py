@@ -24,7 +24,7 @@ from pathlib import Path
 from ferhelpers import data, parameters
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import STUDY, Settings
+from ferhelpers.experiments import STUDY, Experiment, Settings, readings
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress, duration
@@ -175,9 +175,9 @@ def _choose(only: str | None) -> list[str]:
 
 
 def _networks(options, chosen: list[str]) -> list[str]:
-    known = list(dict.fromkeys(network for name in chosen if name in STUDY for network in STUDY[name](Settings())))
+    known = list(dict.fromkeys(network for name in chosen for network in _experiments(name, {})))
     if options.networks is None:
-        return known
+        return [network for network in known if network not in readings(Settings())]
     networks = [text.strip() for text in options.networks.split(",")]
     if not options.train_only:
         raise InputError("--networks chooses what --train-only trains; a notebook needs all of its networks")
@@ -185,6 +185,13 @@ def _networks(options, chosen: list[str]) -> list[str]:
         if network not in known:
             raise InputError(f"--networks {options.networks}: no chosen notebook trains {network!r}; there are {', '.join(known)}")
     return networks
+
+
+def _experiments(notebook: str, values: dict) -> dict[str, Experiment]:
+    """What a notebook trains with these parameters and, of 06, the readings that it shows where they were trained."""
+    settings = Settings.from_parameters(values)
+    asked = STUDY[notebook](settings) if notebook in STUDY else {}
+    return {**asked, **readings(settings)} if notebook == "06_final_model" else asked
 
 
 def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
@@ -198,8 +205,8 @@ def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
 
 def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: list[str]) -> None:
     """Weights that cannot be had are missed here, not after all the trainings that need none."""
-    for name in values.keys() & STUDY.keys():
-        for network, experiment in STUDY[name](Settings.from_parameters(values[name])).items():
+    for name in values:
+        for network, experiment in _experiments(name, values[name]).items():
             if experiment.weights != "none" and network in networks:
                 if not Store(output / "runs").find(experiment, dataset.subset(values[name]["FRACTION"]).fingerprint):
                     from ferhelpers import models
@@ -257,8 +264,7 @@ def train(plan: Plan) -> int:
     from ferhelpers import training
 
     for name, values in plan.values.items():
-        experiments = STUDY[name](Settings.from_parameters(values)) if name in STUDY else {}
-        experiments = {network: experiment for network, experiment in experiments.items() if network in plan.networks}
+        experiments = {network: experiment for network, experiment in _experiments(name, values).items() if network in plan.networks}
         if experiments:
             print(f"{name}:", flush=True)
             runs = training.train_all(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ferhelpers import evaluation, report
-from ferhelpers.data import SPLITS, Dataset
+from ferhelpers.data import SPLITS, Dataset, pictures
 
 
 def find(dataset: Dataset) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def find(dataset: Dataset) -> pd.DataFrame:
         {
             "split": np.repeat(SPLITS, [len(split) for split in splits]),
             "label": np.concatenate([split.labels for split in splits]),
-            "picture": pd.factorize(np.array([image.tobytes() for image in images], dtype=object))[0],
+            "picture": pictures(images),
             "blank": (images == images[:, :1]).all(axis=1),
         }
     )

@@ -13,9 +13,12 @@ from ferhelpers.errors import InputError
 
 ARCHITECTURES = ("cnn", "efficientnetb0")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-VALIDATIONS = ("separate", "test")
-WIRINGS = ("sequential", "listing")
-SCHEDULE = ("weights", "learning_rate", "decay", "epochs", "batch_size", "precision", "seed")  # what `network` leaves out
+VALIDATIONS = ("separate", "by_image", "test")
+WIRINGS = ("tutorial", "sequential", "listing")
+SCALES = ("unit", "byte")
+ANNEALINGS = ("none", "cosine")
+PACE = ("study_epochs", "learning_rate", "decay", "annealing", "batch_size")  # equal in trainings on one schedule
+SCHEDULE = ("weights", "epochs", *PACE, "precision", "seed")  # what `network` leaves out
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,23 @@ class Experiment:
     """One training. Equal experiments on equal data are one run, whoever asks for them.
 
     Attributes:
-        architecture: "cnn" or "efficientnetb0" (which ignores blocks, dropout, normalisation, width and wiring).
+        architecture: "cnn" or "efficientnetb0" (which ignores blocks, dropout, normalisation, width, wiring and scale).
         blocks: blocks of layers of the CNN, 1..5 (report 8.1).
         dropout: rate after every block, 0 <= rate < 1.
         normalisation: batch normalisation after every convolution.
         width: factor on the numbers of filters; 1.0 is the report's.
-        wiring: "sequential" or "listing" (block 4 bypassed, as printed in the report; 5 blocks only).
+        wiring: "tutorial" (the last features of blocks 2 and 5 not normalised, as in the tutorial's code), "sequential" (every
+            convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5 blocks only).
+        scale: "unit" (pixels are divided by 255 before the first convolution) or "byte" (0..255).
         weights: EfficientNet's start: "none", "imagenet" or the path of a file (its content is what counts).
         augmentation: random rotation, shift and flip (report 5.2).
-        validation: "separate" (15 % of Training) or "test" (PublicTest, as in the tutorial; all of Training is trained on).
+        validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a look at
+            copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained on) or "test"
+            (PublicTest, as in the tutorial; all of Training is trained on).
         learning_rate, decay: Adam's rate at step t is learning_rate / (1 + decay * t) (report 6.1.1).
+        annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by a cosine.
         epochs, batch_size: passes over the training images, images a step.
+        study_epochs: the study's EPOCHS, of which `epochs` is this network's share; None stands for `epochs`.
         precision: "auto" (chosen from the hardware, recorded in the run) or a Keras dtype policy.
         seed: of the initial weights, the order of the images, dropout and augmentation.
 
@@ -46,21 +55,28 @@ class Experiment:
     dropout: float = 0.3
     normalisation: bool = True
     width: float = 1.0
-    wiring: str = "sequential"
+    wiring: str = "tutorial"
+    scale: str = "unit"
     weights: str = "none"
     augmentation: bool = False
     validation: str = "separate"
     learning_rate: float = 1e-4
     decay: float = 1e-6
+    annealing: str = "none"
     epochs: int = 100
+    study_epochs: int | None = None
     batch_size: int = 64
     precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self):
+        if self.study_epochs is None:
+            object.__setattr__(self, "study_epochs", self.epochs)
         for name, allowed in (
             ("architecture", ARCHITECTURES),
             ("wiring", WIRINGS),
+            ("scale", SCALES),
+            ("annealing", ANNEALINGS),
             ("validation", VALIDATIONS),
             ("precision", PRECISIONS),
         ):
@@ -101,12 +117,16 @@ class Experiment:
 
     def followed_by(self, content: dict) -> bool:
         """Whether the training of this `content` had this experiment's schedule, and pre-trained weights if this one has them."""
-        same = all(content[name] == getattr(self, name) for name in ("epochs", "learning_rate", "decay", "batch_size"))
+        same = all(content[name] == getattr(self, name) for name in ("epochs", *PACE))
         return same and (content["weights"] == "none") == (self.weights == "none")
 
     def key(self, fingerprint: str) -> str:
-        """SHA-256 (hex) of the experiment's content and of the data's fingerprint: the name of its run."""
-        text = json.dumps({"experiment": self.content(), "data": fingerprint}, sort_keys=True)
+        """SHA-256 (hex) of the experiment's content and of the data's fingerprint: the name of its run.
+
+        Fields at their defaults do not count, so that a field that is added later changes no name.
+        """
+        content = {name: value for name, value in self.content().items() if value != getattr(Experiment, name)}
+        text = json.dumps({"experiment": content, "data": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -115,8 +135,8 @@ class Experiment:
         if self.architecture != "cnn":
             return f"{self.architecture}-{self.epochs}epochs-seed{self.seed}"
         parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
-        parts += ["nonorm"] * (not self.normalisation) + ["listing"] * (self.wiring == "listing")
-        parts += ["augmented"] * self.augmentation + ["testval"] * (self.validation == "test")
+        parts += ["nonorm"] * (not self.normalisation) + [self.wiring] * (self.wiring != "tutorial") + [self.scale]
+        parts += ["augmented"] * self.augmentation + ["testval"] * (self.validation == "test") + ["cosine"] * (self.annealing == "cosine")
         return "-".join([*parts, f"{self.epochs}epochs", f"seed{self.seed}"])
 
 
@@ -127,12 +147,15 @@ class Settings:
     Attributes:
         epochs: of a training for which the report has 100. The final network trains 55/100 of it, EfficientNet
             20/100, rounded up.
-        width, learning_rate, batch_size, precision, weights, seed: as in Experiment.
+        width, wiring, scale, learning_rate, annealing, batch_size, precision, weights, seed: as in Experiment.
     """
 
     epochs: int = 100
     width: float = 1.0
+    wiring: str = "tutorial"
+    scale: str = "unit"
     learning_rate: float = 1e-4
+    annealing: str = "none"
     batch_size: int = 64
     precision: str = "auto"
     weights: str = "imagenet"
@@ -148,11 +171,13 @@ class Settings:
         """An Experiment at these settings; `report_epochs` is how long the report trained it."""
         return Experiment(
             epochs=math.ceil(self.epochs * report_epochs / 100),
+            study_epochs=self.epochs,
             learning_rate=self.learning_rate,
+            annealing=self.annealing,
             batch_size=self.batch_size,
             precision=self.precision,
             seed=self.seed,
-            **{"width": self.width, **changes},
+            **{"width": self.width, "wiring": self.wiring, "scale": self.scale, **changes},
         )
 
 
@@ -190,6 +215,24 @@ def efficientnet(settings: Settings) -> dict[str, Experiment]:
     """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it. Used in: 07."""
     network = settings.experiment(20, architecture="efficientnetb0", weights=settings.weights, width=1.0)
     return {**final_model(settings), "efficientnet": network}
+
+
+def readings(settings: Settings) -> dict[str, Experiment]:
+    """Three networks of the report by each reading of what it leaves open (notebook 06): the scale of the pixels, the wiring, and
+    whether 1 and 2 blocks were augmented after all. `--networks` trains them; no notebook does.
+    """
+    one, two = ({"blocks": blocks} for blocks in (1, 2))
+    final = {"blocks": 2, "dropout": 0.65, "augmentation": True}
+    found = {}
+    for scale in SCALES:
+        found[f"final_{scale}"] = settings.experiment(55, **final, scale=scale)
+        for name, network in (("blocks_1", one), ("blocks_2", two)):
+            found[f"{name}_{scale}"] = settings.experiment(30, **network, scale=scale)
+            found[f"{name}_{scale}_augmented"] = settings.experiment(30, **network, scale=scale, augmentation=True)
+    earlier = {"wiring": "sequential", "scale": "byte", "validation": "by_image"}  # as this study first read it
+    found["final_earlier"] = settings.experiment(55, **final, **earlier)
+    found["blocks_1_earlier"], found["blocks_2_earlier"] = (settings.experiment(**network, **earlier) for network in (one, two))
+    return found
 
 
 def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str, Experiment]]:

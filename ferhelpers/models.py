@@ -1,7 +1,8 @@
 """The study's networks: the CNN family of the report and EfficientNetB0, functional and flat.
 
-Every network takes images (N, 48, 48, 1) with pixels 0..255 (not rescaled: the report removed the tutorial's 1/255) and
-returns logits (N, 7); the softmax is in the loss. Flat means that every layer is reached by `model.get_layer(name)`.
+Every network takes images (N, 48, 48, 1) with pixels 0..255 and returns logits (N, 7); the softmax is in the loss. What a
+network does with the pixels first (augment, rescale) is part of it. Flat means that every layer is reached by
+`model.get_layer(name)`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ferhelpers.errors import InputError
 from ferhelpers.layers import BatchNormalization, RandomWarp
 
 BLOCKS = ((64, 2), (128, 3), (256, 4), (256, 4), (512, 4))  # (filters, convolutions) of each block, report 5.2
+UNUSED = ("2_3", "5_4")  # the convolutions whose normalisation the tutorial computes and then does not use
 # MD5 of Keras' efficientnetb0_notop.h5 (keras.src.applications.efficientnet.WEIGHTS_HASHES["b0"][1])
 IMAGENET_MD5 = "50bc09e76180e00e4465e1a485ddc09d"
 
@@ -26,7 +28,8 @@ def build_cnn(
     dropout: float = 0.3,
     normalisation: bool = True,
     width: float = 1.0,
-    wiring: str = "sequential",
+    wiring: str = "tutorial",
+    scale: str = "unit",
     augmentation: bool = False,
     batch_normalisation=BatchNormalization,
 ) -> keras.Model:
@@ -40,8 +43,11 @@ def build_cnn(
         dropout: rate after every block, 0 <= rate < 1.
         normalisation: False leaves batch normalisation out (report 8.1, for Grad-CAM).
         width: factor on the number of filters (1.0 is the report's; at least one filter stays).
-        wiring: "sequential", or "listing": block 5 is fed from `drop3_1`, as the report's listing has it, so that
-            block 4 is bypassed. (The listing's `conv5_4`, which is fed from itself, cannot be built and is sequential.)
+        wiring: "tutorial": `pool2_1` and `pool5_1` pool their block's last convolution, whose normalisation is left unused, as
+            in the tutorial's code; "sequential": they pool the normalised one; "listing": sequential, and block 5 is fed from
+            `drop3_1`, as the report's listing has it, so that block 4 is bypassed. (The listing's `conv5_4`, which is fed from
+            itself, cannot be built and is sequential.)
+        scale: "unit" divides the pixels by 255 before the first convolution, "byte" leaves them.
         augmentation: put `RandomWarp` before the first convolution (active while training only).
         batch_normalisation: the layer class to normalise with.
 
@@ -53,6 +59,9 @@ def build_cnn(
     inputs = x = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
     if augmentation:
         x = RandomWarp(name="augmentation")(x)
+    if scale == "unit":
+        x = layers.Rescaling(1 / 255, name="rescaling")(x)
+    unused = UNUSED if wiring == "tutorial" else ()
     dropped = {}
     for block, (filters, convolutions) in enumerate(BLOCKS[:blocks], start=1):
         if wiring == "listing" and block == 5:
@@ -61,7 +70,7 @@ def build_cnn(
             name = f"{block}_{convolution}"
             units = max(1, round(filters * width))
             x = layers.Conv2D(units, 3, padding="same", activation="relu", name=f"conv{name}")(x)
-            if normalisation:
+            if normalisation and name not in unused:
                 x = batch_normalisation(name=f"norm{name}")(x)
         x = layers.MaxPooling2D(name=f"pool{block}_1")(x)
         x = dropped[block] = layers.Dropout(dropout, name=f"drop{block}_1")(x)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import PRECISIONS
+from ferhelpers.experiments import ANNEALINGS, PRECISIONS, SCALES
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
@@ -30,6 +30,8 @@ SHARED = {
     "EPOCHS": (int, lambda v: 1 <= v <= 10_000, "1 to 10000"),
     "WIDTH": (float, lambda v: 0 < v <= 4, "more than 0 and at most 4"),
     "LEARNING_RATE": (float, lambda v: 0 < v <= 1, "more than 0 and at most 1"),
+    "ANNEALING": (str, lambda v: v in ANNEALINGS, f"one of {', '.join(ANNEALINGS)}"),
+    "SCALE": (str, lambda v: v in SCALES, f"one of {', '.join(SCALES)}"),
     "BATCH_SIZE": (int, lambda v: 1 <= v <= 4096, "1 to 4096"),
     "PRECISION": (str, lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     "WEIGHTS": (str, bool, "none, imagenet or the path of a weights file"),

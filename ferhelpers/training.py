@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from ferhelpers import backend, distortions, evaluation, gradcam, models
-from ferhelpers.data import CLASSES, Dataset, Split
+from ferhelpers.data import CLASSES, Dataset, Split, pictures
 from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import read_sealed, write_atomically, write_json, write_sealed, writing
 from ferhelpers.progress import duration
@@ -80,21 +80,29 @@ def train(
 def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[Split, Split]:
     """The images that an experiment is trained and validated on (report 5.3, 6.1.3).
 
-    "separate": 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the rest;
+    "separate": as many as 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the
+    rest. They are drawn from the images that occur once in Training, so that none is also trained on;
+    "by_image": the same, drawn from all images;
     "test": all of Training, and PublicTest.
     """
+    training = dataset.training
     if experiment.validation == "test":
-        return dataset.training, dataset.public
-    images, labels = dataset.training.images, dataset.training.labels
-    kept, held = train_test_split(
-        np.arange(len(labels)), test_size=VALIDATION_SHARE, random_state=0, stratify=_stratification(labels)
-    )
-    kept, held = np.sort(kept), np.sort(held)
-    return Split(images[kept], labels[kept]), Split(images[held], labels[held])
+        return training, dataset.public
+    drawn_from = np.arange(len(training))
+    if experiment.validation == "separate":
+        drawn_from = drawn_from[~pd.Series(pictures(training.images)).duplicated(keep=False)]
+    count = math.ceil(VALIDATION_SHARE * len(training))
+    labels = training.labels[drawn_from]
+    _, held = train_test_split(drawn_from, test_size=count, random_state=0, stratify=_stratification(labels))
+    return training.take(np.setdiff1d(np.arange(len(training)), held)), training.take(np.sort(held))
 
 
-def build(experiment: Experiment) -> keras.Model:
-    """The experiment's network, freshly initialised from its seed, compiled with the report's optimiser."""
+def build(experiment: Experiment, images: int = 0) -> keras.Model:
+    """The experiment's network, freshly initialised from its seed, compiled with the report's optimiser.
+
+    Args:
+        images: how many it is trained on; only a cosine depends on it.
+    """
     precision = experiment.precision
     if precision == "auto":
         precision = backend.best_precision(depthwise=experiment.architecture == "efficientnetb0")
@@ -112,11 +120,11 @@ def build(experiment: Experiment) -> keras.Model:
                 experiment.normalisation,
                 experiment.width,
                 experiment.wiring,
+                experiment.scale,
                 experiment.augmentation,
             )
-        rate = keras.optimizers.schedules.InverseTimeDecay(experiment.learning_rate, 1, experiment.decay)
         model.compile(
-            keras.optimizers.Adam(rate),
+            keras.optimizers.Adam(_rate(experiment, images)),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
             jit_compile=backend.jit_compile(),
@@ -125,6 +133,16 @@ def build(experiment: Experiment) -> keras.Model:
         keras.config.set_dtype_policy(previous)
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _rate(experiment: Experiment, images: int):
+    """Adam's learning rate by step."""
+    schedules = keras.optimizers.schedules
+    if experiment.annealing == "none":
+        return schedules.InverseTimeDecay(experiment.learning_rate, 1, experiment.decay)
+    steps = experiment.epochs * math.ceil(images / experiment.batch_size)
+    rising = math.ceil(steps / 20)
+    return schedules.CosineDecay(0.0, max(1, steps - rising), warmup_target=experiment.learning_rate, warmup_steps=rising)
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -152,7 +170,7 @@ def _train(experiment: Experiment, dataset: Dataset, store: Store, name: str, pr
     if (folder / MANIFEST).exists():
         progress(f"{name}: the run in the store was written by another version of the code; training it anew")
         (folder / MANIFEST).unlink()
-    model = build(experiment)
+    model = build(experiment, len(training))
     train_epoch = backend.epoch_function(model, training.images[..., None], training.labels, experiment.batch_size)
     checkpoint = folder / "checkpoint"
     history = []
