@@ -70,10 +70,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _options(arguments)
         plan = make_plan(options, command)
-        print(f"{banner(plan.dataset.subset(next(iter(plan.values.values())).get('FRACTION', 1.0)))}\n{plan.dataset.provenance['note']}")
+        print(
+            f"{banner(plan.dataset.subset(next(iter(plan.values.values())).get('FRACTION', 1.0)))}\n{plan.dataset.provenance['note']}"
+        )
         if options.train_only:
             return train(plan)
-        with hold(plan.output / ".lock", lambda: print(f"Waiting for another run_all.py that writes to {plan.output}", flush=True)):
+        with hold(
+            plan.output / ".lock",
+            lambda: print(f"Waiting for another run_all.py that writes to {plan.output}", flush=True),
+        ):
             return run(plan)
     except InputError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
@@ -92,14 +97,20 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--profile", choices=PROFILES, default="demo", help="which profiles/*.yml (default: demo)")
     parser.add_argument(
-        "--data", default="auto", metavar="SOURCE",
+        "--data",
+        default="auto",
+        metavar="SOURCE",
         help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, kaggle, or the "
         "path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
-    )  # fmt: skip
+    )
     parser.add_argument("--output", metavar="DIR", help="where everything goes (default: outputs/PROFILE)")
     parser.add_argument("--only", metavar="03,05", help="run these notebooks")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, in every notebook that has it; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter, in every notebook that has it; may be repeated",
     )
     parser.add_argument("--seeds", metavar="N", help="train each network with N seeds")
     parser.add_argument("--results", metavar="DIR", help="show the runs of that output folder; train nothing")
@@ -127,15 +138,21 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file; give a folder")
     if (output / "notebooks").resolve() == ROOT / "notebooks":
-        raise InputError(f"--output {output} is the project itself, whose notebooks would be overwritten; give another folder")
+        raise InputError(
+            f"--output {output} is the project itself, whose notebooks would be overwritten; give another folder"
+        )
     networks = _networks(options, chosen)
     if options.train_only and not networks:
         raise InputError(f"--train-only --only {options.only}: no chosen notebook trains a network")
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
-        raise InputError(f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo")
+        raise InputError(
+            f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo"
+        )
     if results and any("SEEDS" in change for _, change in changes):
-        raise InputError("--results shows every seed that is stored, and SEEDS says how many to train: give one of the two")
+        raise InputError(
+            "--results shows every seed that is stored, and SEEDS says how many to train: give one of the two"
+        )
     if results and options.train_only:
         raise InputError("--results trains nothing, and --train-only shows nothing; give one of the two")
     shared = {"DATA": _source(options.data), "OUTPUT": str(output), "RESULTS": str(results)}
@@ -183,7 +200,9 @@ def _networks(options, chosen: list[str]) -> list[str]:
         raise InputError("--networks chooses what --train-only trains; a notebook needs all of its networks")
     for network in networks:
         if network not in known:
-            raise InputError(f"--networks {options.networks}: no chosen notebook trains {network!r}; there are {', '.join(known)}")
+            raise InputError(
+                f"--networks {options.networks}: no chosen notebook trains {network!r}; there are {', '.join(known)}"
+            )
     return networks
 
 
@@ -200,7 +219,9 @@ def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
         experiments = STUDY[name](Settings.from_parameters(values[name]))
         if any(store.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
             return
-    raise InputError(f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?")
+    raise InputError(
+        f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?"
+    )
 
 
 def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: list[str]) -> None:
@@ -264,7 +285,11 @@ def train(plan: Plan) -> int:
     from ferhelpers import training
 
     for name, values in plan.values.items():
-        experiments = {network: experiment for network, experiment in _experiments(name, values).items() if network in plan.networks}
+        experiments = {
+            network: experiment
+            for network, experiment in _experiments(name, values).items()
+            if network in plan.networks
+        }
         if experiments:
             print(f"{name}:", flush=True)
             runs = training.train_all(
@@ -307,7 +332,9 @@ def run(plan: Plan) -> int:
     if missing:
         print(f"Not everything was made; missing: {', '.join(missing)}", file=sys.stderr)
         return 1
-    print(f"Done in {duration(time.monotonic() - started)}: {plan.output / 'index.html' if plan.pages else plan.output}")
+    print(
+        f"Done in {duration(time.monotonic() - started)}: {plan.output / 'index.html' if plan.pages else plan.output}"
+    )
     return 0
 
 
@@ -322,7 +349,11 @@ def _cells(name: str) -> int:
 
 def _neighbours(name: str, plan: Plan) -> list[str]:
     """The notebooks before and after this one, where they have pages (or will have)."""
-    there = ["", *(other if other in plan.values or (plan.output / f"{other}.html").exists() else "" for other in NOTEBOOKS), ""]
+    there = [
+        "",
+        *(other if other in plan.values or (plan.output / f"{other}.html").exists() else "" for other in NOTEBOOKS),
+        "",
+    ]
     position = 1 + NOTEBOOKS.index(name)
     return [there[position - 1], there[position + 1]]
 

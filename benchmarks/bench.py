@@ -71,7 +71,9 @@ def compare(name: str, repeats: int, size: float) -> dict:
     for _ in range(repeats):
         for side, values in found.items():
             command = [sys.executable, __file__, "--measure", name, side, "--size", str(size)]
-            values.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1]))
+            values.append(
+                json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
+            )
     ours, other = (statistics.median(value["value"] for value in values) for values in found.values())
     unit = WHAT[name][1]
     line = {
@@ -134,7 +136,9 @@ def bound(side: str, size: float, blocks: int) -> float:
 
     from ferhelpers import backend
 
-    matrix = tf.cast(tf.random.normal((4096, 4096)), "bfloat16" if "bfloat16" in backend.best_precision() else "float32")
+    matrix = tf.cast(
+        tf.random.normal((4096, 4096)), "bfloat16" if "bfloat16" in backend.best_precision() else "float32"
+    )
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
     product()
     return 2 * 4096**3 / _seconds(lambda: product().numpy()) / flops(blocks)
@@ -157,10 +161,13 @@ def flops(blocks: int) -> float:
 def csv(side: str, size: float) -> float:
     """Seconds to read 35,887 rows, the first time: whoever reads them again has the cache."""
     import plain_data
+
     from ferhelpers import readers
 
     images = pictures(round(35_887 * size))
-    usages = np.array(["Training", "PublicTest", "PrivateTest"])[np.digitize(np.linspace(0, 1, len(images)), (0.8, 0.9))]
+    usages = np.array(["Training", "PublicTest", "PrivateTest"])[
+        np.digitize(np.linspace(0, 1, len(images)), (0.8, 0.9))
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fer2013.csv"
         with open(path, "w") as file:
@@ -175,6 +182,7 @@ def csv(side: str, size: float) -> float:
 def distortions(side: str, size: float) -> float:
     """Seconds for all five, in the report's form."""
     import plain_data
+
     from ferhelpers import distortions
 
     images = pictures(round(3589 * size))
@@ -186,6 +194,7 @@ def distortions(side: str, size: float) -> float:
 def gradcam(side: str, size: float) -> float:
     """Seconds for all layers of the 5-block network. The other side: one model for each layer and image."""
     import plain_networks
+
     from ferhelpers import experiments, gradcam
     from ferhelpers import training as study
 

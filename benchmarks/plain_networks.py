@@ -11,7 +11,11 @@ def build(blocks):
     model = keras.Sequential([keras.Input((48, 48, 1))])
     for block, (filters, convolutions) in enumerate(BLOCKS[:blocks], start=1):
         for convolution in range(1, convolutions + 1):
-            model.add(keras.layers.Conv2D(filters, (3, 3), padding="same", activation="relu", name=f"conv{block}_{convolution}"))
+            model.add(
+                keras.layers.Conv2D(
+                    filters, (3, 3), padding="same", activation="relu", name=f"conv{block}_{convolution}"
+                )
+            )
             model.add(keras.layers.BatchNormalization())
         model.add(keras.layers.MaxPooling2D((2, 2)))
         model.add(keras.layers.Dropout(0.3))

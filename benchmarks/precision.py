@@ -30,7 +30,9 @@ def main(arguments=None) -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--fraction", type=float, default=0.1, help="share of Training (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--width", type=float, default=1.0, help="factor on the numbers of filters, to try it out (default: 1)")
+    parser.add_argument(
+        "--width", type=float, default=1.0, help="factor on the numbers of filters, to try it out (default: 1)"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--readme", action="store_true", help="write the README's table from the last results")
     options = parser.parse_args(arguments)
@@ -55,7 +57,9 @@ def compare(options) -> pd.DataFrame:
                 final, epochs=options.epochs, seed=seed, precision="auto" if side == "fast" else "float32"
             )
             store = Store(options.output / "precision" / side)
-            fused = backend.fused_batch_normalisation if side == "fast" else lambda *arguments: None  # None: Keras' own layer
+            fused = (
+                backend.fused_batch_normalisation if side == "fast" else lambda *arguments: None
+            )  # None: Keras' own layer
             with mock.patch.object(backend, "fused_batch_normalisation", fused):
                 run = training.train(experiment, dataset, store, f"{side}, seed {seed}")
             scores = run.metrics.set_index("test_set").loc[["clean", "private"], ["accuracy", "loss"]].mean()
@@ -72,9 +76,13 @@ def table(frame: pd.DataFrame) -> str:
         test = stats.ttest_ind(fast, plain, equal_var=False)
         low, high = test.confidence_interval()
         spreads = " | ".join(f"{values.mean():.3f} ± {values.std():.3f}" for values in (fast, plain))
-        lines.append(f"| {metric} | {spreads} | {fast.mean() - plain.mean():+.3f} ({low:+.3f} to {high:+.3f}; p {test.pvalue:.2f}) |")
+        lines.append(
+            f"| {metric} | {spreads} | {fast.mean() - plain.mean():+.3f} ({low:+.3f} to {high:+.3f}; p {test.pvalue:.2f}) |"
+        )
     precisions = frame.groupby("side").precision.first()
-    return "\n".join([*lines, "", f"fast: {precisions['fast']}; plain: {precisions['plain']}; {frame.seed.nunique()} seeds each."])
+    return "\n".join(
+        [*lines, "", f"fast: {precisions['fast']}; plain: {precisions['plain']}; {frame.seed.nunique()} seeds each."]
+    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,13 @@ def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, 
     scale, offset, mean, variance = (tf.convert_to_tensor(v) for v in (scale, offset, mean, variance))
     statistics = (tf.zeros([0]), tf.zeros([0])) if training else (mean, variance)
     outputs, batch_mean, batch_variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=scale, offset=offset, mean=statistics[0], variance=statistics[1], epsilon=epsilon, is_training=training
+        x=x,
+        scale=scale,
+        offset=offset,
+        mean=statistics[0],
+        variance=statistics[1],
+        epsilon=epsilon,
+        is_training=training,
     )
     # The kernel returns the variance over n - 1; Keras' moving variance is that over n.
     count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
@@ -51,7 +57,9 @@ def epoch_function(model, images, labels, batch_size: int):
         function: order, integers (M,) that index the images -> {"loss", "accuracy", ...}, means over the epoch. It runs
         Keras' own `train_step` and updates the model's variables.
     """
-    model.compute_metrics(None, labels[:1], np.zeros((1, *model.outputs[0].shape[1:]), "float32"))  # Keras builds them on first use
+    model.compute_metrics(
+        None, labels[:1], np.zeros((1, *model.outputs[0].shape[1:]), "float32")
+    )  # Keras builds them on first use
     make = {"tensorflow": _tensorflow_epoch, "jax": _jax_epoch}[keras.backend.backend()]
     train = make(model, images, labels, batch_size)
 
@@ -84,7 +92,12 @@ def _jax_epoch(model, images, labels, batch_size):
     import jax
 
     data = jax.device_put((images, labels))
-    groups = model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, model.metrics_variables
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
 
     @functools.partial(jax.jit, donate_argnums=0)
     def steps(state, order, data):

@@ -70,7 +70,9 @@ def table(runs: dict) -> pd.DataFrame:
 
     Used in: 06.
     """
-    fitted = {report.network_name(runs, name): (found[0], run_temperature(found[0])) for name, found in runs.items() if found}
+    fitted = {
+        report.network_name(runs, name): (found[0], run_temperature(found[0])) for name, found in runs.items() if found
+    }
     if not fitted:
         return report.not_run(runs, *runs)
     rows = []
@@ -82,7 +84,9 @@ def table(runs: dict) -> pd.DataFrame:
             for score, name in ((evaluation.cross_entropy, "loss"), (calibration_error, "ECE")):
                 row |= {name: score(logits, labels), f"{name} at it": score(logits / degree, labels)}
             at_best = evaluation.cross_entropy(logits / best, labels)
-            rows.append({**row, "Brier score": brier(logits, labels), "best temperature": best, "loss at best": at_best})
+            rows.append(
+                {**row, "Brier score": brier(logits, labels), "best temperature": best, "loss at best": at_best}
+            )
     return pd.DataFrame(rows)
 
 
@@ -113,5 +117,9 @@ def gaps(runs: dict, first: str, second: str) -> pd.DataFrame:
         cooled = [evaluation.losses(values / degree, labels) for values, degree in zip(logits, degrees)]
         best = [evaluation.cross_entropy(values / temperature(values, labels), labels) for values in logits]
         gap, left = plain[0] - plain[1], evaluation.paired(*cooled)
-        rows.append((test_set, gap, gap - left.value, left.value, f"{left.low:+.3f} to {left.high:+.3f}", best[0] - best[1]))
-    return pd.DataFrame(rows, columns=["test set", "gap in loss", "confidence", "left", "95 % interval of left", "left at best"])
+        rows.append(
+            (test_set, gap, gap - left.value, left.value, f"{left.low:+.3f} to {left.high:+.3f}", best[0] - best[1])
+        )
+    return pd.DataFrame(
+        rows, columns=["test set", "gap in loss", "confidence", "left", "95 % interval of left", "left at best"]
+    )

@@ -36,9 +36,20 @@ from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
 from ferhelpers.report import (
-    DIGITS, NETWORKS, NOT_RUN, TEST_SETS, alike, as_reported, epochs_of, network_name, one_schedule, per_image, published,
-    published_confusions, runs_of,
-)  # fmt: skip
+    DIGITS,
+    NETWORKS,
+    NOT_RUN,
+    TEST_SETS,
+    alike,
+    as_reported,
+    epochs_of,
+    network_name,
+    one_schedule,
+    per_image,
+    published,
+    published_confusions,
+    runs_of,
+)
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
 OTHERWISE = "trained otherwise"
@@ -92,7 +103,9 @@ def _labels(runs: dict, experiments, test_set: str) -> np.ndarray:
     """(N,) the labels, which must be the same for all these networks: only then are their images the same."""
     first, *others = [evaluation.predictions(run, test_set)[1] for name in experiments for run in runs_of(runs, name)]
     if not all(np.array_equal(first, labels) for labels in others):
-        raise InputError(f"runs of {' and '.join(experiments)} differ in their images of {test_set!r}: use the same data")
+        raise InputError(
+            f"runs of {' and '.join(experiments)} differ in their images of {test_set!r}: use the same data"
+        )
     return first
 
 
@@ -157,7 +170,10 @@ def _most_accurate(value, pairs, metric: str) -> str:
 
 def _each(value, pairs, metric: str) -> str:
     """Every network of `pairs`, on their one test set."""
-    return "; ".join(f"{NETWORKS[name]}: {value(name, pairs[0][2], metric):.3f}" for name in dict.fromkeys(sum((pair[:2] for pair in pairs), ())))
+    return "; ".join(
+        f"{NETWORKS[name]}: {value(name, pairs[0][2], metric):.3f}"
+        for name in dict.fromkeys(sum((pair[:2] for pair in pairs), ()))
+    )
 
 
 def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_tally) -> Claim:
@@ -171,7 +187,9 @@ def _ordered(notebook: str, text: str, source: str, pairs, metric: str, tell=_ta
         if not there:
             return None
         comparisons = _comparisons(runs, there, metric)
-        return Judgement(tell(measured, there, metric), judge(comparisons, len(pairs) - len(there)), _evidence(comparisons, metric))
+        return Judgement(
+            tell(measured, there, metric), judge(comparisons, len(pairs) - len(there)), _evidence(comparisons, metric)
+        )
 
     networks = tuple(dict.fromkeys(name for pair in pairs for name in pair[:2]))
     return Claim(notebook, text, source, tell(_published_value, pairs, metric), networks, judged, in_part=True)
@@ -189,8 +207,12 @@ def _easiest_distortion(text: str, source: str, easiest: str, metric: str) -> Cl
         values = {name: per_image(runs, "baseline", name, metric) for name in distortions.NAMES}
         comparisons = []
         for other in others:
-            better, worse = (values[easiest], values[other]) if metric == "accuracy" else (values[other], values[easiest])
-            comparisons.append(Comparison(f"{easiest} against {other}", evaluation.paired(better, worse, same_networks=True)))
+            better, worse = (
+                (values[easiest], values[other]) if metric == "accuracy" else (values[other], values[easiest])
+            )
+            comparisons.append(
+                Comparison(f"{easiest} against {other}", evaluation.paired(better, worse, same_networks=True))
+            )
         means = {name: value.mean() for name, value in values.items()}
         return Judgement(tell(means), judge(comparisons), _evidence(comparisons, metric))
 
@@ -206,7 +228,9 @@ def _baseline_overfits(runs: dict) -> Judgement:
     first, last = PLATEAU
     curve = np.mean([run.history["val_loss"] for run in runs_of(runs, "baseline_test_validation")], axis=0)
     lowest, count = curve.argmin(), last - first + 1
-    this_run = f"validation loss {curve[lowest]:.2f} at epoch {lowest + 1} (lowest), {curve[-1]:.2f} at epoch {len(curve)}"
+    this_run = (
+        f"validation loss {curve[lowest]:.2f} at epoch {lowest + 1} (lowest), {curve[-1]:.2f} at epoch {len(curve)}"
+    )
     if len(curve) < last + count:
         return Judgement(this_run, OTHERWISE, f"the claim is about the epochs after {last}; {len(curve)} were trained")
     end, level = curve[-count:], curve[first - 1 : last]
@@ -224,7 +248,8 @@ def _final_overfits_less(runs: dict) -> Judgement:
     """
     _labels(runs, ("baseline", "final"), "validation")
     baseline, final = (
-        per_image(runs, name, "validation", "loss") - np.array([[run.history["loss"].iloc[-1]] for run in runs_of(runs, name)])
+        per_image(runs, name, "validation", "loss")
+        - np.array([[run.history["loss"].iloc[-1]] for run in runs_of(runs, name)])
         for name in ("baseline", "final")
     )
     this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
@@ -232,7 +257,9 @@ def _final_overfits_less(runs: dict) -> Judgement:
     verdict, (low, high) = judge([comparison]), evaluation.mean_interval(baseline)
     evidence = f"{comparison.label}: {_shown(comparison.difference, 'loss')}; dropout 0.65 raises the training loss, and so shrinks the gap"
     if verdict == SUPPORTED and low <= 0:
-        return Judgement(this_run, UNDECIDED, f"{evidence}; the baseline does not overfit here: its gap is {low:+.2f} to {high:+.2f}")
+        return Judgement(
+            this_run, UNDECIDED, f"{evidence}; the baseline does not overfit here: its gap is {low:+.2f} to {high:+.2f}"
+        )
     return Judgement(this_run, verdict, evidence)
 
 
@@ -280,59 +307,183 @@ def _claims() -> list[Claim]:
     steps = (("dropout_0.5", "blocks_4"), ("dropout_0.65", "dropout_0.5"))
 
     def best_blocks(best, *test_sets):
-        return [(f"blocks_{best}", f"blocks_{blocks}", test_set) for test_set in test_sets for blocks in range(1, 6) if blocks != best]
+        return [
+            (f"blocks_{best}", f"blocks_{blocks}", test_set)
+            for test_set in test_sets
+            for blocks in range(1, 6)
+            if blocks != best
+        ]
 
     return [
-        Claim("03", "The baseline overfits after 20 to 30 epochs", "6.1.1",
-              "validation loss rises after epoch 20-30 of 100 (Figure 7)", ("baseline_test_validation",),
-              _baseline_overfits),
-        Claim("03", "The baseline never recognises disgust", "6.1.2", f"{disgust[1]} of {disgust.sum()} images recognised",
-              ("baseline_test_validation",), _disgust_never_recognised),
-        _ordered("03", "A separate validation set lowers the baseline's accuracy", "6.1.3",
-                 [("baseline_test_validation", "baseline", "clean")], "accuracy"),
-        _ordered("03", "A separate validation set lowers the baseline's loss", "6.1.3",
-                 [("baseline", "baseline_test_validation", "clean")], "loss"),
-        _easiest_distortion("Of the distortions, the baseline is the most accurate under Gaussian noise", "6.1.3, Table 2",
-                            "gaussian_noise", "accuracy"),
-        _easiest_distortion("Of the distortions, the baseline has the lowest loss under occlusion", "6.1.3, Table 2",
-                            "occlusion", "loss"),
-        _ordered("04", "Hypothesis 1: 3 blocks are the most accurate on undistorted images", "7, Table 3",
-                 best_blocks(3, "clean"), "accuracy", _most_accurate),
-        _ordered("04", "Hypothesis 1: 3 blocks are the most accurate on the distorted test set",
-                 "7, Tables 4-8 (their mean)", best_blocks(3, "distorted_overall"), "accuracy", _most_accurate),
-        _ordered("04", "2 blocks have the lowest loss on all test sets but the blurred one", "8.1, Tables 3, 5-8",
-                 best_blocks(2, *(name for name in TEST_SETS if name != "gaussian_blur")), "loss"),
-        _ordered("04", "1 block is the most accurate on blurred, salt-and-pepper and speckled images", "8.1, Tables 4, 6, 7",
-                 best_blocks(1, "gaussian_blur", "salt_pepper", "speckle"), "accuracy"),
-        _ordered("04", "2 blocks are the most accurate on occluded images", "8.1, Table 8",
-                 best_blocks(2, "occlusion"), "accuracy", _most_accurate),
-        _ordered("04", "5 blocks are the most accurate under Gaussian noise", "8.1, Table 5",
-                 best_blocks(5, "gaussian_noise"), "accuracy", _most_accurate),
-        _ordered("04", "Simpler networks are more accurate on the distorted test set: 1 and 2 blocks than 4 and 5", "8.1",
-                 [(f"blocks_{few}", f"blocks_{many}", "distorted_overall") for few in (1, 2) for many in (4, 5)], "accuracy",
-                 _each),
-        _ordered("05", "Hypothesis 2: the test loss falls as dropout rises, on all six test sets", "7, Tables 9-14",
-                 [(*step, test_set) for test_set in TEST_SETS for step in steps], "loss"),
-        _ordered("05", "Dropout 0.5 is the most accurate on undistorted images", "8.2, Table 9",
-                 [("dropout_0.5", other, "clean") for other in ("blocks_4", "dropout_0.65")], "accuracy", _most_accurate),
-        Claim("06", "The final network recognises more images than the baseline in 5 of 7 classes", "9",
-              f"more correct in {classes} of 7 classes", ("final", "baseline"), _five_classes_better),
-        _ordered("06", "The final network is less accurate than the baseline on undistorted images", "9, Table 15",
-                 [("baseline", "final", "clean")], "accuracy"),
-        _ordered("06", "The final network is less accurate than the baseline under Gaussian noise and speckle", "9, Tables 17, 19",
-                 [("baseline", "final", name) for name in ("gaussian_noise", "speckle")], "accuracy"),
-        Claim("06", "The final network overfits less than the baseline", "9, 10",
-              "its training and validation losses end at about the same level (Figure 10)", ("final", "baseline"),
-              _final_overfits_less),
-        _ordered("06", "The final network has a lower loss than the baseline on all six test sets", "10, Tables 15-20",
-                 _against("baseline"), "loss"),
-        _ordered("06",
-                 "The final network is more accurate than the baseline on blurred, salt-and-pepper and occluded images",
-                 "10, Tables 16, 18, 20", _against("baseline", ("gaussian_blur", "salt_pepper", "occlusion")), "accuracy"),
-        _ordered("07", "The final network has a lower loss than EfficientNet on all six test sets", "10, Tables 15-20",
-                 _against("efficientnet"), "loss"),
-        _ordered("07", "The final network is more accurate than EfficientNet on all six test sets", "10, Tables 15-20",
-                 _against("efficientnet"), "accuracy"),
+        Claim(
+            "03",
+            "The baseline overfits after 20 to 30 epochs",
+            "6.1.1",
+            "validation loss rises after epoch 20-30 of 100 (Figure 7)",
+            ("baseline_test_validation",),
+            _baseline_overfits,
+        ),
+        Claim(
+            "03",
+            "The baseline never recognises disgust",
+            "6.1.2",
+            f"{disgust[1]} of {disgust.sum()} images recognised",
+            ("baseline_test_validation",),
+            _disgust_never_recognised,
+        ),
+        _ordered(
+            "03",
+            "A separate validation set lowers the baseline's accuracy",
+            "6.1.3",
+            [("baseline_test_validation", "baseline", "clean")],
+            "accuracy",
+        ),
+        _ordered(
+            "03",
+            "A separate validation set lowers the baseline's loss",
+            "6.1.3",
+            [("baseline", "baseline_test_validation", "clean")],
+            "loss",
+        ),
+        _easiest_distortion(
+            "Of the distortions, the baseline is the most accurate under Gaussian noise",
+            "6.1.3, Table 2",
+            "gaussian_noise",
+            "accuracy",
+        ),
+        _easiest_distortion(
+            "Of the distortions, the baseline has the lowest loss under occlusion",
+            "6.1.3, Table 2",
+            "occlusion",
+            "loss",
+        ),
+        _ordered(
+            "04",
+            "Hypothesis 1: 3 blocks are the most accurate on undistorted images",
+            "7, Table 3",
+            best_blocks(3, "clean"),
+            "accuracy",
+            _most_accurate,
+        ),
+        _ordered(
+            "04",
+            "Hypothesis 1: 3 blocks are the most accurate on the distorted test set",
+            "7, Tables 4-8 (their mean)",
+            best_blocks(3, "distorted_overall"),
+            "accuracy",
+            _most_accurate,
+        ),
+        _ordered(
+            "04",
+            "2 blocks have the lowest loss on all test sets but the blurred one",
+            "8.1, Tables 3, 5-8",
+            best_blocks(2, *(name for name in TEST_SETS if name != "gaussian_blur")),
+            "loss",
+        ),
+        _ordered(
+            "04",
+            "1 block is the most accurate on blurred, salt-and-pepper and speckled images",
+            "8.1, Tables 4, 6, 7",
+            best_blocks(1, "gaussian_blur", "salt_pepper", "speckle"),
+            "accuracy",
+        ),
+        _ordered(
+            "04",
+            "2 blocks are the most accurate on occluded images",
+            "8.1, Table 8",
+            best_blocks(2, "occlusion"),
+            "accuracy",
+            _most_accurate,
+        ),
+        _ordered(
+            "04",
+            "5 blocks are the most accurate under Gaussian noise",
+            "8.1, Table 5",
+            best_blocks(5, "gaussian_noise"),
+            "accuracy",
+            _most_accurate,
+        ),
+        _ordered(
+            "04",
+            "Simpler networks are more accurate on the distorted test set: 1 and 2 blocks than 4 and 5",
+            "8.1",
+            [(f"blocks_{few}", f"blocks_{many}", "distorted_overall") for few in (1, 2) for many in (4, 5)],
+            "accuracy",
+            _each,
+        ),
+        _ordered(
+            "05",
+            "Hypothesis 2: the test loss falls as dropout rises, on all six test sets",
+            "7, Tables 9-14",
+            [(*step, test_set) for test_set in TEST_SETS for step in steps],
+            "loss",
+        ),
+        _ordered(
+            "05",
+            "Dropout 0.5 is the most accurate on undistorted images",
+            "8.2, Table 9",
+            [("dropout_0.5", other, "clean") for other in ("blocks_4", "dropout_0.65")],
+            "accuracy",
+            _most_accurate,
+        ),
+        Claim(
+            "06",
+            "The final network recognises more images than the baseline in 5 of 7 classes",
+            "9",
+            f"more correct in {classes} of 7 classes",
+            ("final", "baseline"),
+            _five_classes_better,
+        ),
+        _ordered(
+            "06",
+            "The final network is less accurate than the baseline on undistorted images",
+            "9, Table 15",
+            [("baseline", "final", "clean")],
+            "accuracy",
+        ),
+        _ordered(
+            "06",
+            "The final network is less accurate than the baseline under Gaussian noise and speckle",
+            "9, Tables 17, 19",
+            [("baseline", "final", name) for name in ("gaussian_noise", "speckle")],
+            "accuracy",
+        ),
+        Claim(
+            "06",
+            "The final network overfits less than the baseline",
+            "9, 10",
+            "its training and validation losses end at about the same level (Figure 10)",
+            ("final", "baseline"),
+            _final_overfits_less,
+        ),
+        _ordered(
+            "06",
+            "The final network has a lower loss than the baseline on all six test sets",
+            "10, Tables 15-20",
+            _against("baseline"),
+            "loss",
+        ),
+        _ordered(
+            "06",
+            "The final network is more accurate than the baseline on blurred, salt-and-pepper and occluded images",
+            "10, Tables 16, 18, 20",
+            _against("baseline", ("gaussian_blur", "salt_pepper", "occlusion")),
+            "accuracy",
+        ),
+        _ordered(
+            "07",
+            "The final network has a lower loss than EfficientNet on all six test sets",
+            "10, Tables 15-20",
+            _against("efficientnet"),
+            "loss",
+        ),
+        _ordered(
+            "07",
+            "The final network is more accurate than EfficientNet on all six test sets",
+            "10, Tables 15-20",
+            _against("efficientnet"),
+            "accuracy",
+        ),
     ]
 
 
@@ -344,15 +495,23 @@ def _judgement(claim: Claim, runs: dict) -> Judgement:
     if not lacking:
         return _judged(claim, trained)
     if claim.in_part and (some := _judged(claim, trained)) and some.verdict == CONTRADICTED:
-        return some._replace(evidence=f"{some.evidence}; that is enough, whatever these would give: {'; '.join(lacking)}")
+        return some._replace(
+            evidence=f"{some.evidence}; that is enough, whatever these would give: {'; '.join(lacking)}"
+        )
     if missing := [names[name] for name in names if not found[name]]:
         return Judgement(NOT_RUN, NOT_RUN, f"needs networks that were not trained: {'; '.join(missing)}")
     if not one_schedule(runs, names):
-        return Judgement("not compared", OTHERWISE, f"needs networks that were trained on one schedule, not {'; '.join(names.values())}")
+        return Judgement(
+            "not compared",
+            OTHERWISE,
+            f"needs networks that were trained on one schedule, not {'; '.join(names.values())}",
+        )
     judgement = _judged(claim, found)
     if judgement.verdict not in JUDGED:
         return judgement
-    return judgement._replace(verdict=OTHERWISE, evidence=f"by these trainings {judgement.verdict}: {judgement.evidence}")
+    return judgement._replace(
+        verdict=OTHERWISE, evidence=f"by these trainings {judgement.verdict}: {judgement.evidence}"
+    )
 
 
 def _judged(claim: Claim, runs: dict) -> Judgement | None:
@@ -411,13 +570,23 @@ def orders(runs: dict) -> pd.DataFrame:
     for two in itertools.combinations(runs, 2):
         epochs = dict.fromkeys(epochs_of(runs, name) for name in two)
         row = {"networks": " and ".join(network_name(runs, name) for name in two), "epochs": ", ".join(epochs)}
-        lacking = NOT_RUN if not all(runs_of(runs, name) for name in two) else "" if one_schedule(runs, two) else OTHERWISE
+        lacking = (
+            NOT_RUN if not all(runs_of(runs, name) for name in two) else "" if one_schedule(runs, two) else OTHERWISE
+        )
         for metric in DIGITS:
             cells = (lacking,) * 3
             if not lacking:
-                differences = [comparison.difference for comparison in _comparisons(alike(runs, two), _report_order(two, metric), metric)]
-                cells = (f"{sum(difference.value > 0 for difference in differences)} of {len(differences)}", *_clear(differences))
-            row |= dict(zip((f"{metric}: as in the report", f"{metric}: clearly", f"{metric}: clearly reversed"), cells))
+                differences = [
+                    comparison.difference
+                    for comparison in _comparisons(alike(runs, two), _report_order(two, metric), metric)
+                ]
+                cells = (
+                    f"{sum(difference.value > 0 for difference in differences)} of {len(differences)}",
+                    *_clear(differences),
+                )
+            row |= dict(
+                zip((f"{metric}: as in the report", f"{metric}: clearly", f"{metric}: clearly reversed"), cells)
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 

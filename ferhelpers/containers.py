@@ -29,7 +29,16 @@ MAX_OVERHEAD = 2**24  # bytes of an archive that are not files: names, headers, 
 MAX_HEADER = 4_096  # bytes of headers and padding that a tar may spend on each file besides
 
 # What Python's readers raise when an archive is damaged, here or while a member is read.
-DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,9 @@ def _zip(path):
                 if info.flag_bits & 1:
                     raise InputError(f"{where} is encrypted; unpack the archive with its password and give the folder")
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise InputError(f"{where} is packed by method {info.compress_type}; it should be stored or deflated")
+                    raise InputError(
+                        f"{where} is packed by method {info.compress_type}; it should be stored or deflated"
+                    )
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise InputError(f"{where} is a link; it should be a regular file")
                 if not info.filename.endswith("/"):
@@ -145,5 +156,7 @@ class _Bounded:
         data = self.file.read(size if 0 <= size <= self.left else self.left + 1)
         self.left -= len(data)
         if self.left < 0:
-            raise InputError(f"{show(self.path.name)}: more than {MAX_OVERHEAD:,} bytes of headers; this is not FER-2013")
+            raise InputError(
+                f"{show(self.path.name)}: more than {MAX_OVERHEAD:,} bytes of headers; this is not FER-2013"
+            )
         return data

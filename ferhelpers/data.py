@@ -23,9 +23,17 @@ from ferhelpers.readers import CLASSES, IMAGE_SIZE, OFFICIAL_COUNTS, PIXELS, SPL
 
 KAGGLE_DATASET = "msambare/fer2013"  # the folder release
 AUTO_NAMES = (
-    "fer2013.csv", "icml_face_data.csv", "fer2013.zip", "archive.zip", "fer2013.tar", "fer2013.tar.gz", "fer2013.tgz",
-    "fer2013.tar.bz2", "fer2013.tar.xz", "fer2013",
-)  # fmt: skip
+    "fer2013.csv",
+    "icml_face_data.csv",
+    "fer2013.zip",
+    "archive.zip",
+    "fer2013.tar",
+    "fer2013.tar.gz",
+    "fer2013.tgz",
+    "fer2013.tar.bz2",
+    "fer2013.tar.xz",
+    "fer2013",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +143,9 @@ def load(source="auto", *, allow_subset=False, cache=True):
     path = _download() if source == "kaggle" else Path(os.path.abspath(os.path.expanduser(source)))
     try:
         if not path.exists():
-            raise InputError(f"there is nothing at {show(path)}; give the path of FER-2013, or builtin. {chosen}".strip())
+            raise InputError(
+                f"there is nothing at {show(path)}; give the path of FER-2013, or builtin. {chosen}".strip()
+            )
         splits, form = _read_once(path) if cache else readers.read(path)
     except OSError as error:
         where = show(error.filename or path)
@@ -170,7 +180,9 @@ def _check_counts(counts, name, allow_subset):
             if count > official or (allow_subset and count == 0):
                 raise InputError(f"{found}; there should be 1 to {official:,} as in FER-2013")
             if count < official and not allow_subset:
-                raise InputError(f"{found}; FER-2013 has {official:,} (a part of it must be asked for: --set SUBSET=true, or allow_subset=True)")
+                raise InputError(
+                    f"{found}; FER-2013 has {official:,} (a part of it must be asked for: --set SUBSET=true, or allow_subset=True)"
+                )
 
 
 def pictures(images):
@@ -245,7 +257,9 @@ def _open_cache(stem, signature):
         return None
     images, labels = np.split(content, [sum(record["sizes"]) * PIXELS])
     images = images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    return {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(record["sizes"]))}, record["form"]
+    return {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(record["sizes"]))}, record[
+        "form"
+    ]
 
 
 def _save_cache(stem, signature, splits, form):
@@ -253,7 +267,9 @@ def _save_cache(stem, signature, splits, form):
     content = np.concatenate([array.ravel() for array in (*images, *labels)])
     sizes = [len(array) for array in labels]
     write_atomically(stem.with_suffix(".npy"), lambda file: np.save(file, content, allow_pickle=False))
-    write_json(stem.with_suffix(".json"), {"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)})
+    write_json(
+        stem.with_suffix(".json"), {"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)}
+    )
 
 
 def _check(signature, form, sizes, content):

@@ -56,7 +56,9 @@ def confusion_check(runs: dict, seed: int = 0) -> pd.DataFrame:
         found = runs_of(runs, experiment)
         row = {
             "network": network_name(runs, experiment),
-            "report: accuracy": published().query("test_set == 'clean' and experiment == @experiment")["accuracy"].iloc[0],
+            "report: accuracy": published()
+            .query("test_set == 'clean' and experiment == @experiment")["accuracy"]
+            .iloc[0],
             "report: trace / sum": round(matrix.trace() / matrix.sum(), 3),
             "report: by chance": round(chance_agreement(matrix), 3),
             "report: p of chance": round(stats.chi2_contingency(matrix).pvalue, 3),
@@ -85,7 +87,8 @@ def row_sum_check() -> pd.DataFrame:
     sums = published_confusions()["baseline"].sum(axis=1)
     everything = np.sum(list(OFFICIAL_COUNTS.values()), axis=0)
     sources = {
-        "PublicTest": np.array(OFFICIAL_COUNTS["public"]), "PrivateTest": np.array(OFFICIAL_COUNTS["private"]),
+        "PublicTest": np.array(OFFICIAL_COUNTS["public"]),
+        "PrivateTest": np.array(OFFICIAL_COUNTS["private"]),
         "a random tenth of all images": everything * sums.sum() / everything.sum(),
     }
     rows = [("the report's matrices", *sums, sums.sum(), "–")]
@@ -110,7 +113,9 @@ def overall_check() -> pd.DataFrame:
         for metric, digits in DIGITS.items():
             mean = np.average(lines.loc[list(distortions.NAMES), metric], weights=sizes)
             network = NETWORKS[lines["experiment"].iloc[0]]
-            rows.append((network, metric, *(f"{value:.{digits}f}" for value in (lines.loc["distorted_overall", metric], mean))))
+            rows.append(
+                (network, metric, *(f"{value:.{digits}f}" for value in (lines.loc["distorted_overall", metric], mean)))
+            )
     return pd.DataFrame(rows, columns=["network", "metric", "report", "mean of the five sections"])
 
 
@@ -145,7 +150,9 @@ def guessing_check(runs: dict) -> pd.DataFrame:
         row = {"test set": line.test_set, "network": network_name(runs, line.experiment)}
         sides = {"report": (line.accuracy, line.loss, public)}
         if found := runs_of(runs, line.experiment):
-            logits, labels = evaluation.predictions(found[0], line.test_set, "whole" if line.test_set == "clean" else "section")
+            logits, labels = evaluation.predictions(
+                found[0], line.test_set, "whole" if line.test_set == "clean" else "section"
+            )
             sides["this run"] = evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels), labels
         for side in ("report", "this run"):
             cells = (NOT_RUN,) * 3
@@ -184,9 +191,10 @@ def margins(tables) -> pd.DataFrame:
         for place, other in (("second", lines.iloc[1]), ("least", lines.iloc[-1])):
             low, high = evaluation.difference_interval(best.accuracy, n, other.accuracy, n)
             row |= {
-                f"{place}: network": NETWORKS[other.experiment], f"{place}: lead": f"{100 * (best.accuracy - other.accuracy):+.1f}",
+                f"{place}: network": NETWORKS[other.experiment],
+                f"{place}: lead": f"{100 * (best.accuracy - other.accuracy):+.1f}",
                 f"{place}: 95 % interval": f"{100 * low:+.1f} to {100 * high:+.1f}",
-            }  # fmt: skip
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -203,13 +211,23 @@ def wording_check() -> pd.DataFrame:
     clean, occluded = (values[values.test_set == name] for name in ("clean", "occlusion"))
     depth = ", ".join(f"{clean.accuracy[f'blocks_{count}']:.3f}" for count in range(1, 6))
     more = 100 * (occluded.accuracy["dropout_0.65"] - occluded.accuracy["dropout_0.5"])
-    of_efficientnet, of_baseline = (occluded.loss["final"] / occluded.loss[other] for other in ("efficientnet", "baseline"))
+    of_efficientnet, of_baseline = (
+        occluded.loss["final"] / occluded.loss[other] for other in ("efficientnet", "baseline")
+    )
     rows = [
-        ("8.1", "4 and 5 blocks learn \"nuances of the training set\" and become \"slightly less accurate\"", f"1 to 5 blocks: {depth}"),
-        ("8.2", "under occlusion, dropout 0.65 is \"4.2% more accurate\" than 0.5", f"{more:.1f} points"),
-        ("9", "under occlusion, the final network's loss is \"almost half of the EfficientNet test loss and more than half of the baseline "
-         "test loss\"", f"{of_efficientnet:.0%} and {of_baseline:.0%} of theirs"),
-    ]  # fmt: skip
+        (
+            "8.1",
+            '4 and 5 blocks learn "nuances of the training set" and become "slightly less accurate"',
+            f"1 to 5 blocks: {depth}",
+        ),
+        ("8.2", 'under occlusion, dropout 0.65 is "4.2% more accurate" than 0.5', f"{more:.1f} points"),
+        (
+            "9",
+            "under occlusion, the final network's loss is \"almost half of the EfficientNet test loss and more than half of the baseline "
+            'test loss"',
+            f"{of_efficientnet:.0%} and {of_baseline:.0%} of theirs",
+        ),
+    ]
     return pd.DataFrame(rows, columns=["section", "the report says", "its tables say"])
 
 

@@ -30,7 +30,9 @@ SEVERITY_TABLE = {
 }
 
 
-CHUNK = 256  # images at a time, each chunk with its own generator: it fits the processor's cache, and cores share the work
+CHUNK = (
+    256  # images at a time, each chunk with its own generator: it fits the processor's cache, and cores share the work
+)
 CHANNELS = 64  # images blurred in one call; OpenCV 5 takes 128 channels at most
 
 # The standard normal in 65,536 equally likely values, up to 4.3 sigma: far finer than what it is added to, and several
@@ -54,6 +56,7 @@ def _cast(noise):
 # The report's Gaussian noise (section 5.1.2) is a public snippet, repaired by its authors in a way that they do not
 # give, with "a variance value of 4". Each function below is one reading of that sentence. They take
 # images uint8 (N, 48, 48) and a seed (an int or a numpy Generator).
+
 
 def noise_snippet(images, seed=0):
     """The snippet as it stands, N(0, variance 4) in place of its uniform noise: 0.75 x + 0.25 * 0.25 * noise."""
@@ -86,7 +89,7 @@ def noise_variance(images, seed=0):
 
 
 def noise_sigma(images, seed=0):
-    """"Variance" taken for the standard deviation: x + N(0, sigma 4 grey levels)."""
+    """ "Variance" taken for the standard deviation: x + N(0, sigma 4 grey levels)."""
     return _to_uint8(images + 4 * _normal(images, seed))
 
 
@@ -107,13 +110,20 @@ def noise_unit(images, seed=0):
 CANDIDATES = ("snippet_cast", "snippet_cast_quarter")
 REPORT_NOISE = "snippet_cast_quarter"
 NOISE_READINGS = {
-    "snippet": noise_snippet, "darkening": noise_darkening, "snippet_cast": noise_snippet_cast,
-    "snippet_cast_quarter": noise_snippet_cast_quarter, "snippet_unit": noise_snippet_unit, "variance": noise_variance,
-    "sigma": noise_sigma, "saturated": noise_saturated, "unit": noise_unit,
+    "snippet": noise_snippet,
+    "darkening": noise_darkening,
+    "snippet_cast": noise_snippet_cast,
+    "snippet_cast_quarter": noise_snippet_cast_quarter,
+    "snippet_unit": noise_snippet_unit,
+    "variance": noise_variance,
+    "sigma": noise_sigma,
+    "saturated": noise_saturated,
+    "unit": noise_unit,
 }
 
 
 # The report's form.
+
 
 def _report_blur(images, rng):
     return _blur(images, (7, 7), 0)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
@@ -156,12 +166,16 @@ def _black_out(images, top, left, side):
 
 
 _REPORT = {
-    "gaussian_blur": _report_blur, "gaussian_noise": NOISE_READINGS[REPORT_NOISE],
-    "salt_pepper": _report_salt_pepper, "speckle": _report_speckle, "occlusion": _report_occlusion,
+    "gaussian_blur": _report_blur,
+    "gaussian_noise": NOISE_READINGS[REPORT_NOISE],
+    "salt_pepper": _report_salt_pepper,
+    "speckle": _report_speckle,
+    "occlusion": _report_occlusion,
 }
 
 
 # The textbook form; `constant` is the entry of SEVERITY_TABLE.
+
 
 def _textbook_blur(images, constant, rng):
     return _blur(images, (0, 0), constant)
@@ -186,8 +200,11 @@ def _textbook_occlusion(images, constant, rng):
 
 
 _TEXTBOOK = {
-    "gaussian_blur": _textbook_blur, "gaussian_noise": _textbook_noise,
-    "salt_pepper": _textbook_salt_pepper, "speckle": _textbook_speckle, "occlusion": _textbook_occlusion,
+    "gaussian_blur": _textbook_blur,
+    "gaussian_noise": _textbook_noise,
+    "salt_pepper": _textbook_salt_pepper,
+    "speckle": _textbook_speckle,
+    "occlusion": _textbook_occlusion,
 }
 
 
@@ -282,8 +299,12 @@ def test_sets(dataset, seed=0):
     """
     public = dataset.public
     distorted = {name: replace(public, images=apply(name, public.images, seed=seed)) for name in NAMES}
-    return {"clean": public, "private": dataset.private,
-            "sections": replace(public, images=sectioned(public.images, seed)), **distorted}
+    return {
+        "clean": public,
+        "private": dataset.private,
+        "sections": replace(public, images=sectioned(public.images, seed)),
+        **distorted,
+    }
 
 
 test_sets.__test__ = False  # pytest takes an imported function of this name for a test
@@ -303,7 +324,9 @@ def noise_sets(dataset, seed=0):
     whole = dataset.public
     part = whole.take(section("gaussian_noise", len(whole)))
     sets = {name: whole if name in CANDIDATES else part for name in NOISE_READINGS}
-    return {f"noise/{name}": replace(split, images=NOISE_READINGS[name](split.images, seed)) for name, split in sets.items()}
+    return {
+        f"noise/{name}": replace(split, images=NOISE_READINGS[name](split.images, seed)) for name, split in sets.items()
+    }
 
 
 def sharpness(images):

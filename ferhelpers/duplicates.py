@@ -78,7 +78,21 @@ def accuracy_without(runs: dict, dataset: Dataset) -> pd.DataFrame:
                 hits = evaluation.correct(found[0].logits(test_set), found[0].labels(test_set))
                 known = images.picture[images.split == split].isin(trained)
                 new = hits[~known]
-                cells = hits.mean(), len(new), new.mean(), new.mean() - hits.mean(), hits[known].mean() if known.any() else np.nan
+                cells = (
+                    hits.mean(),
+                    len(new),
+                    new.mean(),
+                    new.mean() - hits.mean(),
+                    hits[known].mean() if known.any() else np.nan,
+                )
             rows.append((report.network_name(runs, name), test_set, *cells))
-    columns = ["network", "test set", "accuracy", "images that training lacks", "accuracy on these", "difference", "accuracy on the others"]
+    columns = [
+        "network",
+        "test set",
+        "accuracy",
+        "images that training lacks",
+        "accuracy on these",
+        "difference",
+        "accuracy on the others",
+    ]
     return pd.DataFrame(rows, columns=columns)

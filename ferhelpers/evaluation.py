@@ -20,9 +20,12 @@ from ferhelpers.errors import InputError
 
 CLASS_COUNT = 7
 LAYOUTS = (  # test set, and how much of it: the report's section, a fifth of the images, or the whole
-    ("clean", "whole"), ("private", "whole"), *((name, "section") for name in distortions.NAMES), ("distorted_overall", "whole"),
+    ("clean", "whole"),
+    ("private", "whole"),
+    *((name, "section") for name in distortions.NAMES),
+    ("distorted_overall", "whole"),
     *((name, "whole") for name in distortions.NAMES),
-)  # fmt: skip
+)
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 RESAMPLES = 2000
@@ -32,7 +35,9 @@ CAP = np.log(1000)  # of an image's loss in a capped mean: the loss of a true cl
 def _checked(logits, labels):
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if logits.ndim != 2 or logits.shape[1] != CLASS_COUNT or len(logits) == 0 or labels.shape != logits.shape[:1]:
-        raise InputError(f"logits {logits.shape}, labels {labels.shape}: (N, {CLASS_COUNT}) and (N,) with N >= 1 are needed")
+        raise InputError(
+            f"logits {logits.shape}, labels {labels.shape}: (N, {CLASS_COUNT}) and (N,) with N >= 1 are needed"
+        )
     if not np.isfinite(logits).all():
         image = np.flatnonzero(~np.isfinite(logits).all(axis=1))[0]
         raise InputError(f"logits of image {image} are not finite: the network diverged, lower its learning rate")
@@ -105,7 +110,9 @@ def difference_interval(first: float, n: int, second: float, m: int) -> tuple[fl
 
     Source: Newcombe 1998, by statsmodels. Used in: 04, 05, 07.
     """
-    return confint_proportions_2indep(round(first * n), n, round(second * m), m, method="newcomb", compare="diff", alpha=1 - CONFIDENCE)
+    return confint_proportions_2indep(
+        round(first * n), n, round(second * m), m, method="newcomb", compare="diff", alpha=1 - CONFIDENCE
+    )
 
 
 class Difference(NamedTuple):
@@ -229,9 +236,30 @@ def scores(run) -> pd.DataFrame:
     for test_set, layout in LAYOUTS:
         logits, labels = predictions(run, test_set, layout)
         share, of_images = accuracy(logits, labels), losses(logits, labels)
-        rows.append((
-            test_set, layout, len(labels), share, of_images.mean(), np.median(of_images), np.minimum(of_images, CAP).mean(),
-            *accuracy_interval(share, len(labels)), *mean_interval(of_images),
-        ))
-    columns = ("test_set", "layout", "n", "accuracy", "loss", "median_loss", "capped_loss", "low", "high", "loss_low", "loss_high")
+        rows.append(
+            (
+                test_set,
+                layout,
+                len(labels),
+                share,
+                of_images.mean(),
+                np.median(of_images),
+                np.minimum(of_images, CAP).mean(),
+                *accuracy_interval(share, len(labels)),
+                *mean_interval(of_images),
+            )
+        )
+    columns = (
+        "test_set",
+        "layout",
+        "n",
+        "accuracy",
+        "loss",
+        "median_loss",
+        "capped_loss",
+        "low",
+        "high",
+        "loss_low",
+        "loss_high",
+    )
     return pd.DataFrame(rows, columns=list(columns))

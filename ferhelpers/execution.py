@@ -59,7 +59,9 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
     Used in: run_all.py.
     """
     package = str(Path(__file__).resolve().parents[1])  # so that a clone runs without being installed
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([package, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        dict.fromkeys([package, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    )
     try:
         with writing(target):
             papermill.execute_notebook(

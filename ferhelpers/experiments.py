@@ -105,7 +105,9 @@ class Experiment:
         if self.weights not in ("none", "imagenet"):
             path = Path(self.weights)
             if not path.is_file():
-                raise InputError(f'WEIGHTS names no file: {path}; give "none", "imagenet" or the path of a weights file')
+                raise InputError(
+                    f'WEIGHTS names no file: {path}; give "none", "imagenet" or the path of a weights file'
+                )
             with open(path, "rb") as file:
                 content["weights"] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         return content
@@ -136,7 +138,11 @@ class Experiment:
             return f"{self.architecture}-{self.epochs}epochs-seed{self.seed}"
         parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
         parts += ["nonorm"] * (not self.normalisation) + [self.wiring] * (self.wiring != "tutorial") + [self.scale]
-        parts += ["augmented"] * self.augmentation + ["testval"] * (self.validation == "test") + ["cosine"] * (self.annealing == "cosine")
+        parts += (
+            ["augmented"] * self.augmentation
+            + ["testval"] * (self.validation == "test")
+            + ["cosine"] * (self.annealing == "cosine")
+        )
         return "-".join([*parts, f"{self.epochs}epochs", f"seed{self.seed}"])
 
 
@@ -194,7 +200,11 @@ def layer_ablation(settings: Settings) -> dict[str, Experiment]:
     """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks wired as the report's listing has them (block 4
     bypassed) and without normalisation (8.1, Grad-CAM). Used in: 04."""
     networks = {f"blocks_{blocks}": settings.experiment(blocks=blocks) for blocks in range(1, 6)}
-    return {**networks, "listing": settings.experiment(wiring="listing"), "no_normalisation": settings.experiment(normalisation=False)}
+    return {
+        **networks,
+        "listing": settings.experiment(wiring="listing"),
+        "no_normalisation": settings.experiment(normalisation=False),
+    }
 
 
 def dropout_ablation(settings: Settings) -> dict[str, Experiment]:
@@ -231,7 +241,9 @@ def readings(settings: Settings) -> dict[str, Experiment]:
             found[f"{name}_{scale}_augmented"] = settings.experiment(30, **network, scale=scale, augmentation=True)
     earlier = {"wiring": "sequential", "scale": "byte", "validation": "by_image"}  # as this study first read it
     found["final_earlier"] = settings.experiment(55, **final, **earlier)
-    found["blocks_1_earlier"], found["blocks_2_earlier"] = (settings.experiment(**network, **earlier) for network in (one, two))
+    found["blocks_1_earlier"], found["blocks_2_earlier"] = (
+        settings.experiment(**network, **earlier) for network in (one, two)
+    )
     return found
 
 

@@ -28,19 +28,30 @@ CANVAS = 2 * SIZE
 
 # Action units by emotion: number -> strength at full intensity. An emotion never shows all of its units (_muscles).
 ACTION_UNITS = {
-    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser", 6: "cheek raiser",
-    7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser", 12: "lip corner puller",
-    15: "lip corner depressor", 17: "chin raiser", 20: "lip stretcher", 23: "lip tightener", 25: "lips part",
+    1: "inner brow raiser",
+    2: "outer brow raiser",
+    4: "brow lowerer",
+    5: "upper lid raiser",
+    6: "cheek raiser",
+    7: "lid tightener",
+    9: "nose wrinkler",
+    10: "upper lip raiser",
+    12: "lip corner puller",
+    15: "lip corner depressor",
+    17: "chin raiser",
+    20: "lip stretcher",
+    23: "lip tightener",
+    25: "lips part",
     26: "jaw drop",
 }
 EMOTIONS = (
-    {4: 1.0, 5: 0.5, 7: 0.8, 17: 0.4, 23: 0.9, 25: 0.2},              # angry
-    {4: 0.6, 7: 0.6, 9: 1.0, 10: 1.0, 15: 0.4, 17: 0.3, 25: 0.2},     # disgust
-    {1: 0.9, 2: 0.55, 4: 0.6, 5: 0.9, 20: 0.8, 25: 0.6, 26: 0.4},     # fear
-    {6: 0.8, 12: 1.0, 25: 0.7, 26: 0.15},                             # happy
-    {1: 0.9, 4: 0.5, 7: 0.2, 15: 1.0, 17: 0.5},                       # sad
-    {1: 0.9, 2: 1.0, 5: 0.8, 25: 0.7, 26: 0.9},                       # surprise
-    {},                                                               # neutral
+    {4: 1.0, 5: 0.5, 7: 0.8, 17: 0.4, 23: 0.9, 25: 0.2},  # angry
+    {4: 0.6, 7: 0.6, 9: 1.0, 10: 1.0, 15: 0.4, 17: 0.3, 25: 0.2},  # disgust
+    {1: 0.9, 2: 0.55, 4: 0.6, 5: 0.9, 20: 0.8, 25: 0.6, 26: 0.4},  # fear
+    {6: 0.8, 12: 1.0, 25: 0.7, 26: 0.15},  # happy
+    {1: 0.9, 4: 0.5, 7: 0.2, 15: 1.0, 17: 0.5},  # sad
+    {1: 0.9, 2: 1.0, 5: 0.8, 25: 0.7, 26: 0.9},  # surprise
+    {},  # neutral
 )
 
 
@@ -74,7 +85,9 @@ def draw(n, seed=0, emotions=None):
     """
     who, how, what, photo = (np.random.default_rng([seed, part]) for part in range(4))
     if emotions is None:
-        labels = what.choice(7, n, p=np.array(OFFICIAL_COUNTS["training"]) / sum(OFFICIAL_COUNTS["training"])).astype(np.uint8)
+        labels = what.choice(7, n, p=np.array(OFFICIAL_COUNTS["training"]) / sum(OFFICIAL_COUNTS["training"])).astype(
+            np.uint8
+        )
         emotions = np.where(what.random(n) < LABEL_NOISE, np.take(PAIRS, labels), labels).astype(np.uint8)
     else:
         labels = emotions = np.asarray(emotions, np.uint8)
@@ -95,23 +108,54 @@ RING = np.linspace(0, 2 * np.pi, 21)[None, None, :]  # around a closed one
 
 def _person(n, rng):
     """Who it is: dict of (n, 1, 1) arrays, in face units, grey levels 0..255 or yes/no."""
-    normal = lambda mean, spread, sides=1: mean + spread * rng.standard_normal((n, sides, 1)).clip(-2.2, 2.2)
-    chance = lambda share: rng.random((n, 1, 1)) < share
+
+    def normal(mean, spread, sides=1):
+        return mean + spread * rng.standard_normal((n, sides, 1)).clip(-2.2, 2.2)
+
+    def chance(share):
+        return rng.random((n, 1, 1)) < share
+
     skin = rng.triangular(105, 170, 210, (n, 1, 1))
     grey_haired = chance(0.1)
     hair = np.where(grey_haired, normal(170, 20), (skin - 100 + normal(0, 30)).clip(12, 130))
     bald = chance(0.06)
     long = chance(0.4) & ~bald
-    return dict(
-        skin=skin, hair=hair, bald=bald, long=long, glasses=chance(0.08), beard=chance(0.05) & ~long,
-        moustache=chance(0.04) & ~long, frame=normal(45, 15), iris=normal(55, 18), lips=normal(0.72, 0.06),
-        width=normal(1.0, 0.05), jaw=normal(0.2, 0.07), chin=normal(1.4, 0.06), hairline=normal(-0.78, 0.1),
-        parting=normal(0, 0.12), sides=normal(0.0, 0.2), volume=normal(0.14, 0.05),
-        eye_x=normal(0.42, 0.025), eye_width=normal(0.24, 0.02), eye_open=normal(0.1, 0.016), eye_tilt=normal(0, 0.02),
-        brow_y=normal(-0.28, 0.02) + normal(0, 0.008, 2), brow_thick=normal(0.05, 0.014), brow_arch=normal(0.05, 0.02),
-        brow_tilt=normal(0, 0.02), nose_y=normal(0.5, 0.04), nose_width=normal(0.17, 0.02),
-        mouth_y=normal(0.88, 0.03), mouth_width=normal(0.42, 0.03), mouth_rest=normal(0, 0.02),
-        lip_up=normal(0.065, 0.015), lip_low=normal(0.09, 0.018), folds=normal(0.1, 0.1).clip(0), gaze=normal(0, 0.02))
+    return {
+        "skin": skin,
+        "hair": hair,
+        "bald": bald,
+        "long": long,
+        "glasses": chance(0.08),
+        "beard": chance(0.05) & ~long,
+        "moustache": chance(0.04) & ~long,
+        "frame": normal(45, 15),
+        "iris": normal(55, 18),
+        "lips": normal(0.72, 0.06),
+        "width": normal(1.0, 0.05),
+        "jaw": normal(0.2, 0.07),
+        "chin": normal(1.4, 0.06),
+        "hairline": normal(-0.78, 0.1),
+        "parting": normal(0, 0.12),
+        "sides": normal(0.0, 0.2),
+        "volume": normal(0.14, 0.05),
+        "eye_x": normal(0.42, 0.025),
+        "eye_width": normal(0.24, 0.02),
+        "eye_open": normal(0.1, 0.016),
+        "eye_tilt": normal(0, 0.02),
+        "brow_y": normal(-0.28, 0.02) + normal(0, 0.008, 2),
+        "brow_thick": normal(0.05, 0.014),
+        "brow_arch": normal(0.05, 0.02),
+        "brow_tilt": normal(0, 0.02),
+        "nose_y": normal(0.5, 0.04),
+        "nose_width": normal(0.17, 0.02),
+        "mouth_y": normal(0.88, 0.03),
+        "mouth_width": normal(0.42, 0.03),
+        "mouth_rest": normal(0, 0.02),
+        "lip_up": normal(0.065, 0.015),
+        "lip_low": normal(0.09, 0.018),
+        "folds": normal(0.1, 0.1).clip(0),
+        "gaze": normal(0, 0.02),
+    }
 
 
 def _muscles(emotions, rng):
@@ -145,7 +189,10 @@ def _shape(x, y, grey, shown=True, **kind):
 
 def _between(x, y, x_back, y_back):
     """The polygon along one curve and back along another."""
-    join = lambda there, back: np.concatenate(np.broadcast_arrays(there, np.flip(back, -1)), -1)
+
+    def join(there, back):
+        return np.concatenate(np.broadcast_arrays(there, np.flip(back, -1)), -1)
+
     x, x_back, y, y_back = np.broadcast_arrays(x, x_back, y, y_back)
     return join(x, x_back), join(y, y_back)
 
@@ -212,8 +259,13 @@ def _eyes(p, au):
     x, half = SIDE * p["eye_x"], p["eye_width"]
     open_up = p["eye_open"] * (1 + 0.9 * au[5] - 0.45 * au[7] - 0.3 * au[6] - 0.25 * au[9]).clip(0.25)
     open_low = 0.055 * (1 + 0.25 * au[5] - 0.6 * au[7] - 0.75 * au[6] - 0.4 * au[9]).clip(0.1)
-    upper_lid = lambda t: p["eye_tilt"] * t - open_up * (1 - np.abs(t) ** 2.3)
-    lower_lid = lambda t: p["eye_tilt"] * t + open_low * (1 - t**2)
+
+    def upper_lid(t):
+        return p["eye_tilt"] * t - open_up * (1 - np.abs(t) ** 2.3)
+
+    def lower_lid(t):
+        return p["eye_tilt"] * t + open_low * (1 - t**2)
+
     along, lid_up, lid_low = x + SIDE * half * T, upper_lid(T), lower_lid(T)
     yield _shape(*_between(along, lid_up, along, lid_low), skin * 0.3 + 135, expressive=True)
     for radius, grey in ((0.1, p["iris"]), (0.05, 8)):  # iris and pupil, as far as the lids leave them free
@@ -280,9 +332,18 @@ def _glasses(p):
 
 def _pose(n, rng):
     """How the head is held: dict of (n, 1, 1) arrays, in radians and pixels of the final image."""
-    normal = lambda mean, spread: mean + spread * rng.standard_normal((n, 1, 1)).clip(-2.5, 2.5)
-    return dict(roll=normal(0, 0.03), yaw=normal(0, 0.05), pitch=normal(0, 0.02), scale=normal(18.5, 0.5),
-                x=normal(SIZE / 2, 0.4), y=normal(SIZE / 2 - 2.5, 0.4))
+
+    def normal(mean, spread):
+        return mean + spread * rng.standard_normal((n, 1, 1)).clip(-2.5, 2.5)
+
+    return {
+        "roll": normal(0, 0.03),
+        "yaw": normal(0, 0.05),
+        "pitch": normal(0, 0.02),
+        "scale": normal(18.5, 0.5),
+        "x": normal(SIZE / 2, 0.4),
+        "y": normal(SIZE / 2 - 2.5, 0.4),
+    }
 
 
 def _place(points, person, pose):
@@ -292,8 +353,13 @@ def _place(points, person, pose):
     turned_x = x * np.cos(pose["yaw"]) + depth * np.sin(pose["yaw"])
     turned_y = y * np.cos(pose["pitch"]) + depth * np.sin(pose["pitch"])
     cos, sin = np.cos(pose["roll"]), np.sin(pose["roll"])
-    return np.stack([pose["x"] + pose["scale"] * (cos * turned_x - sin * turned_y),
-                     pose["y"] + pose["scale"] * (sin * turned_x + cos * turned_y)], -1)
+    return np.stack(
+        [
+            pose["x"] + pose["scale"] * (cos * turned_x - sin * turned_y),
+            pose["y"] + pose["scale"] * (sin * turned_x + cos * turned_y),
+        ],
+        -1,
+    )
 
 
 def _paint(shapes, person, pose, rng):

@@ -29,7 +29,9 @@ def writing(path: Path):
         if target.parent not in named.parents and named not in target.parents:  # it is about something else
             raise
         reason = error.strerror or error
-        raise InputError(f"cannot write {path} ({reason}); make room or rights there, or choose another --output") from error
+        raise InputError(
+            f"cannot write {path} ({reason}); make room or rights there, or choose another --output"
+        ) from error
 
 
 @contextmanager

@@ -37,8 +37,11 @@ def conv_layers(model: keras.Model) -> list[str]:
         convolutions see a single pixel, which has no map).
     Used in: 03, 04, 05
     """
-    return [layer.name for layer in model.layers
-            if isinstance(layer, keras.layers.Conv2D) and np.prod(layer.output.shape[1:3]) > 1]
+    return [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and np.prod(layer.output.shape[1:3]) > 1
+    ]
 
 
 def heatmaps(model: keras.Model, images: np.ndarray, layers=None, classes=None) -> dict[str, np.ndarray]:
@@ -134,7 +137,9 @@ def grid(runs: dict, dataset, layers=None, test_sets=("clean",)) -> tuple[dict[s
         rows[test_set] = faces.images
         for layer in layers or first.layers:
             for name, run in found.items():
-                label = ", ".join([layer, *[name.replace("_", " ")] * (len(found) > 1), *[test_set] * (len(test_sets) > 1)])
+                label = ", ".join(
+                    [layer, *[name.replace("_", " ")] * (len(found) > 1), *[test_set] * (len(test_sets) > 1)]
+                )
                 rows[label] = overlay(faces.images, resize(run.heatmaps(layer, test_set)))
     return rows, titles
 
@@ -163,11 +168,23 @@ def black_quarter(runs: dict, dataset, layer: str) -> pd.DataFrame:
         black = (faces == 0).reshape(-1, 2, 24, 2, 24).all(axis=(2, 4)).repeat(24, axis=1).repeat(24, axis=2)
         maps = [resize(run.heatmaps(layer, test_set)) for test_set in ("occlusion", "clean")]
         heat = np.array([of_set.sum(axis=(1, 2)) for of_set in maps])
-        shares = np.array([(of_set * black).sum(axis=(1, 2)) for of_set in maps])[:, heat.all(axis=0)] / heat[:, heat.all(axis=0)]
+        shares = (
+            np.array([(of_set * black).sum(axis=(1, 2)) for of_set in maps])[:, heat.all(axis=0)]
+            / heat[:, heat.all(axis=0)]
+        )
         low, high = stats.ttest_rel(*shares).confidence_interval()
         occluded, whole = shares.mean(axis=1)
-        rows.append((network_name(runs, name), shares.shape[1], occluded, whole, occluded - whole, f"{low:+.3f} to {high:+.3f}"))
-    columns = ["network", "faces", "heat in the black quarter", "in that quarter of the whole face", "difference", "95 % interval"]
+        rows.append(
+            (network_name(runs, name), shares.shape[1], occluded, whole, occluded - whole, f"{low:+.3f} to {high:+.3f}")
+        )
+    columns = [
+        "network",
+        "faces",
+        "heat in the black quarter",
+        "in that quarter of the whole face",
+        "difference",
+        "95 % interval",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -249,21 +266,32 @@ def _normalised_map(activations, gradients):
 
 def _check_model(model, names, images):
     if not hasattr(model, "operations") or any(isinstance(layer, keras.Model) for layer in model.layers):
-        raise InputError(f"Grad-CAM: model {model.name!r} is sequential, subclassed or contains another model; "
-                         "build it with the functional interface, all layers in one graph")
+        raise InputError(
+            f"Grad-CAM: model {model.name!r} is sequential, subclassed or contains another model; "
+            "build it with the functional interface, all layers in one graph"
+        )
     known = [layer.name for layer in model.layers if len(layer.output.shape) == 4]
     for name in names or ():
         if name not in known:
-            raise InputError(f"Grad-CAM: model {model.name!r} has no layer {name!r} with a 2-D output; "
-                             f"it has {', '.join(known)}")
+            raise InputError(
+                f"Grad-CAM: model {model.name!r} has no layer {name!r} with a 2-D output; it has {', '.join(known)}"
+            )
     if images.ndim != 3 or len(images) == 0 or (*images.shape[1:], 1) != model.inputs[0].shape[1:]:
-        raise InputError(f"Grad-CAM: images of shape {images.shape} do not fit model {model.name!r}; "
-                         f"its input wants {('N', *model.inputs[0].shape[1:3])}, at least one image")
+        raise InputError(
+            f"Grad-CAM: images of shape {images.shape} do not fit model {model.name!r}; "
+            f"its input wants {('N', *model.inputs[0].shape[1:3])}, at least one image"
+        )
 
 
 def _checked_classes(classes, number, outputs):
     classes = np.asarray(classes)
-    if not (np.issubdtype(classes.dtype, np.integer) and classes.shape in ((), (number,))
-            and classes.min() >= 0 and classes.max() < outputs):
-        raise InputError(f"Grad-CAM: classes must be one integer or {number}, each in 0..{outputs - 1}; got {classes!r}")
+    if not (
+        np.issubdtype(classes.dtype, np.integer)
+        and classes.shape in ((), (number,))
+        and classes.min() >= 0
+        and classes.max() < outputs
+    ):
+        raise InputError(
+            f"Grad-CAM: classes must be one integer or {number}, each in 0..{outputs - 1}; got {classes!r}"
+        )
     return np.broadcast_to(classes, number).astype("int32")

@@ -117,7 +117,10 @@ def _imagenet(weights: str, colour) -> keras.Model:
     try:
         if weights != "imagenet":
             keras.utils.get_file(
-                "efficientnetb0_notop.h5", Path(weights).resolve().as_uri(), cache_subdir="models", file_hash=IMAGENET_MD5
+                "efficientnetb0_notop.h5",
+                Path(weights).resolve().as_uri(),
+                cache_subdir="models",
+                file_hash=IMAGENET_MD5,
             )
         return _efficientnet("imagenet", input_tensor=colour)
     except Exception as error:  # Keras raises a bare Exception when a download fails

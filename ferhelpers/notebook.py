@@ -1,9 +1,9 @@
 """What every notebook calls first and last: parameters, data, store, and how figures and tables are shown and kept.
 
-    study = begin("03_baseline", globals())
-    study.figure(plots.learning_curves(histories), "baseline_curves", "Training and validation loss by epoch ...")
-    study.table(frame, "table_02", "Table 2: the baseline on distorted images, report | this run")
-    study.end()
+study = begin("03_baseline", globals())
+study.figure(plots.learning_curves(histories), "baseline_curves", "Training and validation loss by epoch ...")
+study.table(frame, "table_02", "Table 2: the baseline on distorted images, report | this run")
+study.end()
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from ferhelpers.files import write_atomically, write_json, writing
 from ferhelpers.runs import Run, Store
 
 DRAWN = "built-in drawn faces, not FER-2013"
-NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|")  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
+NUMBER = re.compile(
+    r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|"
+)  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
 
 
 def begin(name: str, scope: dict) -> Study:
@@ -50,7 +52,12 @@ def begin(name: str, scope: dict) -> Study:
     values = {key: scope[key] for key in scope if key.isupper() and isinstance(scope[key], (str, int, float, bool))}
     for key in values.keys() & parameters.SHARED.keys():
         parameters.check(key, values[key], "the parameters cell")
-    study = Study(name, values, data.load(values["DATA"], allow_subset=values.get("SUBSET", False)).subset(values["FRACTION"]), began)
+    study = Study(
+        name,
+        values,
+        data.load(values["DATA"], allow_subset=values.get("SUBSET", False)).subset(values["FRACTION"]),
+        began,
+    )
     print(study.description())
     return study
 
@@ -85,7 +92,9 @@ class Study:
     @cached_property
     def environment(self) -> dict:
         """Versions, and for a notebook that trains: backend, hardware, precision (the names of a run's config)."""
-        packages = {name: importlib.import_module(name).__version__ for name in ("numpy", "pandas", "cv2", "matplotlib")}
+        packages = {
+            name: importlib.import_module(name).__version__ for name in ("numpy", "pandas", "cv2", "matplotlib")
+        }
         found = {"versions": {"python": platform.python_version(), **packages}}
         if "PRECISION" in self.parameters:
             import keras
@@ -167,7 +176,9 @@ class Study:
             fig.draw_without_rendering()
             box = fig.get_tightbbox()  # inches
             corner = box.x1 / fig.get_figwidth(), box.y0 / fig.get_figheight()
-            fig.text(*corner, "\n" + "\n".join(self._notes), fontsize=7, color="0.45", ha="right", va="top", in_layout=True)
+            fig.text(
+                *corner, "\n" + "\n".join(self._notes), fontsize=7, color="0.45", ha="right", va="top", in_layout=True
+            )
         png = plots.png(fig)
         pyplot.close(fig)  # one that pyplot knows would be shown twice
         write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))

@@ -44,6 +44,7 @@ def notebook_page(executed: Path, page: Path, previous: str = "", following: str
 
     Used in: run_all.py.
     """
+
     def link(match):
         return f"[{match[1]}]({match[2]}.html)" if match[2] in (previous, following) else match[1]
 
@@ -135,7 +136,9 @@ def _record(path: Path) -> dict | None:
     try:
         return dict(json.loads(path.read_text()))
     except ValueError as error:
-        raise InputError(f"{path} is damaged; delete it and run this notebook again (--only {path.stem[:2]})") from error
+        raise InputError(
+            f"{path} is damaged; delete it and run this notebook again (--only {path.stem[:2]})"
+        ) from error
 
 
 def _facts(records: list[dict]) -> list[tuple[str, str]]:
@@ -152,7 +155,9 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
         "Hardware": [hardware(environment) for environment in training],
         "Precision": [f"{environment['precision']}, {environment['backend']} backend" for environment in training],
         "Versions": [", ".join(f"{name} {value}" for name, value in versions.items())],
-        "Asked for" if stored else "Settings": [", ".join(f"{name} {_unique(values)}" for name, values in settings.items())],
+        "Asked for" if stored else "Settings": [
+            ", ".join(f"{name} {_unique(values)}" for name, values in settings.items())
+        ],
     }
     return [(name, _unique(values, "; ")) for name, values in facts.items() if any(values)]
 

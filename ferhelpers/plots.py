@@ -24,13 +24,29 @@ from PIL import Image
 WIDTH = 6.0  # inches; 660 pixels at DPI 110
 DPI = 110
 PALETTE = seaborn.color_palette("colorblind")
-PUBLISHED = {"marker": "D", "markersize": 6, "linestyle": "none", "color": "black", "markerfacecolor": "white", "zorder": 4}
+PUBLISHED = {
+    "marker": "D",
+    "markersize": 6,
+    "linestyle": "none",
+    "color": "black",
+    "markerfacecolor": "white",
+    "zorder": 4,
+}
 STYLE = {
     **seaborn.axes_style("whitegrid"),
-    "figure.dpi": DPI, "font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "xtick.labelsize": 10,
-    "ytick.labelsize": 10, "legend.fontsize": 10, "legend.frameon": False, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.edgecolor": "0.6", "grid.color": "0.9",
-}  # fmt: skip
+    "figure.dpi": DPI,
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "0.6",
+    "grid.color": "0.9",
+}
 
 
 def styled(function):
@@ -168,9 +184,19 @@ def confusion_matrices(matrices: dict[str, np.ndarray], classes) -> Figure:
     for axes, (title, counts) in zip(panels, matrices.items()):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         seaborn.heatmap(
-            shares, vmin=0, vmax=1, cmap="Blues", annot=counts, fmt="d", annot_kws={"fontsize": 11}, ax=axes,
-            xticklabels=classes, yticklabels=classes, linewidths=1, cbar_kws={"label": "share of the true class"},
-        )  # fmt: skip
+            shares,
+            vmin=0,
+            vmax=1,
+            cmap="Blues",
+            annot=counts,
+            fmt="d",
+            annot_kws={"fontsize": 11},
+            ax=axes,
+            xticklabels=classes,
+            yticklabels=classes,
+            linewidths=1,
+            cbar_kws={"label": "share of the true class"},
+        )
         axes.collections[0].colorbar.outline.set_visible(False)
         hits, total = np.trace(counts), counts.sum()
         axes.set_title(f"{title}\n{hits:,} of {total:,} on the diagonal ({hits / total:.1%})")
@@ -195,13 +221,23 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
     ticks = ["\n".join([level, *textwrap.wrap(how, 6)]) for level, _, how in named]
     line = "-" if len({how for *_, how in named}) == 1 else ""  # between networks of several schedules nothing runs
     lines = math.ceil(len(sets) / 2)
-    figure = Figure((WIDTH, 0.5 + lines * (1.85 + 0.15 * max(tick.count("\n") + 1 for tick in ticks))), layout="constrained")
+    figure = Figure(
+        (WIDTH, 0.5 + lines * (1.85 + 0.15 * max(tick.count("\n") + 1 for tick in ticks))), layout="constrained"
+    )
     panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, sets):
         rows = frame[frame.test_set == name]
         places = np.arange(len(rows))
         interval = [rows.measured - rows.low, rows.high - rows.measured]
-        axes.errorbar(places, rows.measured, interval, color=PALETTE[0], fmt=f"o{line}", capsize=3, label="this run, 95 % interval")
+        axes.errorbar(
+            places,
+            rows.measured,
+            interval,
+            color=PALETTE[0],
+            fmt=f"o{line}",
+            capsize=3,
+            label="this run, 95 % interval",
+        )
         axes.plot(places, rows.published, **PUBLISHED, label="report")
         axes.set_xticks(places, ticks)
         axes.set_title(_spaced(name))

@@ -80,7 +80,9 @@ def _read_csv(stream, name):
         if number > 2 * MAX_IMAGES:
             raise InputError(f"{name}: line {number}: the file goes on; FER-2013 has {MAX_IMAGES:,} rows")
         if len(line) == MAX_LINE:
-            raise InputError(f"{name}: line {number} is longer than {MAX_LINE:,} bytes; it should hold {PIXELS:,} pixels")
+            raise InputError(
+                f"{name}: line {number} is longer than {MAX_LINE:,} bytes; it should hold {PIXELS:,} pixels"
+            )
         if line.isspace():
             continue
         first, _, rest = line.partition(b",")
@@ -93,7 +95,9 @@ def _read_csv(stream, name):
         if emotion not in label_of:
             raise InputError(f"{name}: line {number}: the emotion is {show(emotion)}; it should be a whole number 0..6")
         if usage not in split_of:
-            raise InputError(f"{name}: line {number}: the Usage is {show(usage)}; it should be one of {', '.join(USAGES)}")
+            raise InputError(
+                f"{name}: line {number}: the Usage is {show(usage)}; it should be one of {', '.join(USAGES)}"
+            )
         if len(labels) == MAX_IMAGES:
             raise InputError(f"{name}: line {number}: there are more rows than the {MAX_IMAGES:,} of FER-2013")
         labels.append(label_of[emotion])

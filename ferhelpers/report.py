@@ -132,14 +132,20 @@ def _schedule(runs, experiment) -> str:
     if not found or one_schedule(runs, runs):
         return ""
     epochs = epochs_of(runs, experiment)
-    rates = {other[0].config["experiment"]["learning_rate"] for name, other in runs.items() if other and epochs_of(runs, name) == epochs}
+    rates = {
+        other[0].config["experiment"]["learning_rate"]
+        for name, other in runs.items()
+        if other and epochs_of(runs, name) == epochs
+    }
     rate = f" at rate {found[0].config['experiment']['learning_rate']:g}" if len(rates) > 1 else ""
     return f", {epochs} epochs{rate}"
 
 
 def _level(runs, line) -> str:
     """What a published line's network is called beside the others of its table."""
-    return network_name(runs, line.experiment) if line.factor == "model" else line.level + _schedule(runs, line.experiment)
+    return (
+        network_name(runs, line.experiment) if line.factor == "model" else line.level + _schedule(runs, line.experiment)
+    )
 
 
 def not_run(runs: dict, *experiments: str) -> pd.DataFrame | None:
@@ -174,7 +180,13 @@ def turning_points(runs: dict) -> pd.DataFrame:
         if found:
             curve = found[0].history.set_index("epoch").val_loss
             below = curve.index[curve <= losses.get(name, 0)]
-            cells = f"{curve.min():.2f}", curve.idxmin(), f"{curve.iloc[-1]:.2f}", said, below[-1] if len(below) else "–"
+            cells = (
+                f"{curve.min():.2f}",
+                curve.idxmin(),
+                f"{curve.iloc[-1]:.2f}",
+                said,
+                below[-1] if len(below) else "–",
+            )
         rows.append((network_name(runs, name), epochs_of(runs, name), *cells))
     return pd.DataFrame(rows, columns=columns)
 
@@ -183,8 +195,9 @@ def confusions(runs: dict) -> dict[str, np.ndarray]:
     """Network -> confusion matrix of its first seed on the clean test images, of the networks that were run. Used in: 03, 06, 07."""
     return {
         network_name(runs, name): evaluation.confusion(found[0].logits("clean"), found[0].labels("clean"))
-        for name, found in runs.items() if found
-    }  # fmt: skip
+        for name, found in runs.items()
+        if found
+    }
 
 
 def _measured(runs: list) -> pd.DataFrame:
@@ -210,7 +223,9 @@ def per_image(runs: dict, experiment: str, test_set: str, metric: str) -> np.nda
         metric: "accuracy" or "loss".
     """
     measure = {"accuracy": evaluation.correct, "loss": evaluation.losses}[metric]
-    return np.array([measure(*evaluation.predictions(run, test_set)) for run in runs_of(runs, experiment)], dtype=np.float64)
+    return np.array(
+        [measure(*evaluation.predictions(run, test_set)) for run in runs_of(runs, experiment)], dtype=np.float64
+    )
 
 
 def _in_report_layout(scores: pd.DataFrame, test_set: str) -> pd.Series:
@@ -230,8 +245,11 @@ def _beside(metric, value, scores, test_set) -> dict:
     whole, like = scores.loc[(test_set, "whole")], _in_report_layout(scores, test_set)
     low, high = like[["low", "high"] if metric == "accuracy" else ["loss_low", "loss_high"]]
     cells = (
-        f"{like[metric]:.{digits}f}", f"{whole[metric]:.{digits}f}", f"{like[metric] - value:+.{digits}f}",
-        _span(low, high, digits), "yes" if low <= value <= high else "no",
+        f"{like[metric]:.{digits}f}",
+        f"{whole[metric]:.{digits}f}",
+        f"{like[metric] - value:+.{digits}f}",
+        _span(low, high, digits),
+        "yes" if low <= value <= high else "no",
     )
     return {
         f"{metric}: report": f"{value:.{digits}f}",
@@ -260,7 +278,9 @@ def side_by_side(table: str, runs: dict) -> pd.DataFrame:
     Source: report, Tables 1-20. Used in: 03 to 07.
     """
     lines = published(table)
-    scores = {name: _measured(runs_of(runs, name)) if runs_of(runs, name) else None for name in set(lines["experiment"])}
+    scores = {
+        name: _measured(runs_of(runs, name)) if runs_of(runs, name) else None for name in set(lines["experiment"])
+    }
     rows = []
     for line in lines.itertuples():
         varied = {"baseline": "test set", "model": "network"}.get(line.factor, line.factor)
@@ -272,7 +292,7 @@ def side_by_side(table: str, runs: dict) -> pd.DataFrame:
     seeds = [column for column in frame if column.endswith("over seeds")]
     if max(len(runs_of(runs, name)) for name in scores) < 2:
         return frame.drop(columns=seeds)
-    return frame.fillna({column: NOT_RUN for column in seeds})
+    return frame.fillna(dict.fromkeys(seeds, NOT_RUN))
 
 
 def overview(runs: dict) -> pd.DataFrame:
@@ -296,10 +316,17 @@ def overview(runs: dict) -> pd.DataFrame:
         if experiment in clean.index:
             report = {metric: f"{clean.loc[experiment, metric]:.{digits}f}" for metric, digits in DIGITS.items()}
         row = {
-            "network": network_name(runs, experiment), "epochs": epochs_of(runs, experiment), "seeds": len(found),
-            "accuracy: report": report["accuracy"], "accuracy: this run": NOT_RUN, "accuracy: 95 % interval": NOT_RUN,
-            "loss: report": report["loss"], "loss: this run": NOT_RUN,
-            "PrivateTest accuracy": NOT_RUN, "distorted accuracy": NOT_RUN, "distorted loss": NOT_RUN,
+            "network": network_name(runs, experiment),
+            "epochs": epochs_of(runs, experiment),
+            "seeds": len(found),
+            "accuracy: report": report["accuracy"],
+            "accuracy: this run": NOT_RUN,
+            "accuracy: 95 % interval": NOT_RUN,
+            "loss: report": report["loss"],
+            "loss: this run": NOT_RUN,
+            "PrivateTest accuracy": NOT_RUN,
+            "distorted accuracy": NOT_RUN,
+            "distorted loss": NOT_RUN,
         }
         if found:
             scores = _measured(found).xs("whole", level="layout")
@@ -337,7 +364,9 @@ def six_sets(runs: dict, metric: str) -> pd.DataFrame:
         for test_set in TEST_SETS:
             measured = f"{_in_report_layout(scores, test_set)[metric]:.{digits}f}" if found else NOT_RUN
             there = (experiment, test_set) in lines.index
-            row[test_set.replace("_", " ")] = measured + (f" ({lines[experiment, test_set]:.{digits}f})" if there else "")
+            row[test_set.replace("_", " ")] = measured + (
+                f" ({lines[experiment, test_set]:.{digits}f})" if there else ""
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -359,7 +388,9 @@ def class_recall_table(runs: dict) -> pd.DataFrame:
         if found:
             columns["images"] = np.bincount(found[0].labels("clean"), minlength=len(CLASSES))
             shares = np.mean([evaluation.recall(run.logits("clean"), run.labels("clean")) for run in found], axis=0)
-            columns[network_name(runs, experiment)] = ["no images" if np.isnan(share) else f"{share:.3f}" for share in shares]
+            columns[network_name(runs, experiment)] = [
+                "no images" if np.isnan(share) else f"{share:.3f}" for share in shares
+            ]
     return pd.DataFrame(columns)
 
 
@@ -498,14 +529,25 @@ def public_and_private(runs: dict) -> pd.DataFrame:
     rows = []
     for experiment, found in runs.items():
         row = {"network": network_name(runs, experiment)}
-        columns = ("PublicTest accuracy", "PrivateTest accuracy", "difference", "95 % interval", "PublicTest loss", "PrivateTest loss")
+        columns = (
+            "PublicTest accuracy",
+            "PrivateTest accuracy",
+            "difference",
+            "95 % interval",
+            "PublicTest loss",
+            "PrivateTest loss",
+        )
         cells = (NOT_RUN,) * len(columns)
         if found:
             public, private = (found[0].metrics.set_index("test_set").loc[name] for name in ("clean", "private"))
             low, high = evaluation.difference_interval(private.accuracy, private.n, public.accuracy, public.n)
             cells = (
-                f"{public.accuracy:.3f}", f"{private.accuracy:.3f}", f"{private.accuracy - public.accuracy:+.3f}",
-                f"{low:+.3f} to {high:+.3f}", f"{public.loss:.2f}", f"{private.loss:.2f}",
+                f"{public.accuracy:.3f}",
+                f"{private.accuracy:.3f}",
+                f"{private.accuracy - public.accuracy:+.3f}",
+                f"{low:+.3f} to {high:+.3f}",
+                f"{public.loss:.2f}",
+                f"{private.loss:.2f}",
             )
         rows.append(row | dict(zip(columns, cells)))
     return pd.DataFrame(rows)
@@ -530,9 +572,19 @@ def sections_and_whole(runs: dict) -> pd.DataFrame:
         return pd.DataFrame([(name, *(NOT_RUN,) * (len(columns) - 1)) for name in distortions.NAMES], columns=columns)
     rows = []
     for name in distortions.NAMES:
-        whole, section = (np.array([frame.accuracy[name, layout] for frame in scores]) for layout in ("whole", "section"))
+        whole, section = (
+            np.array([frame.accuracy[name, layout] for frame in scores]) for layout in ("whole", "section")
+        )
         n, total, share = scores[0].n[name, "section"], scores[0].n[name, "whole"], whole.mean()
         chance = math.sqrt(share * (1 - share) * (1 / n - 1 / total))
         difference = section - whole
-        rows.append((name, n, len(scores), *(f"{value:+.3f}" for value in (difference.mean(), difference.min(), difference.max())), chance))
+        rows.append(
+            (
+                name,
+                n,
+                len(scores),
+                *(f"{value:+.3f}" for value in (difference.mean(), difference.min(), difference.max())),
+                chance,
+            )
+        )
     return pd.DataFrame(rows, columns=columns)

@@ -183,12 +183,19 @@ class Store:
                 runs[name].append(run)
         return runs
 
-    def find_as_asked(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
+    def find_as_asked(
+        self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1
+    ) -> dict[str, list[Run]]:
         """As `find_all`, but only runs that were trained on the schedule that is asked for (`Experiment.followed_by`)."""
         found = self.find_all(experiments, fingerprint, seeds)
-        return {name: [run for run in found[name] if experiment.followed_by(run.config["experiment"])] for name, experiment in experiments.items()}
+        return {
+            name: [run for run in found[name] if experiment.followed_by(run.config["experiment"])]
+            for name, experiment in experiments.items()
+        }
 
-    def find_stopped(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
+    def find_stopped(
+        self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1
+    ) -> dict[str, list[Run]]:
         """As `find_as_asked`, but runs that ended where the validation loss of the asked-for one (of its first seed) is lowest: name -> one run a
         seed, [] where one of the two is not there, or it is lowest at its end. An epoch does not depend on how many follow, so this is the
         asked-for training, stopped early.
@@ -207,7 +214,9 @@ class Store:
     def _stored(self, experiment: Experiment, fingerprint: str) -> list[Run]:
         on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]
         if not on_this_data:
-            raise InputError(f"{self.results[0].folder.parent} holds no run on these images: give the data that they were trained on")
+            raise InputError(
+                f"{self.results[0].folder.parent} holds no run on these images: give the data that they were trained on"
+            )
         network, schedules = Experiment.network(experiment.content()), {}
         for run in on_this_data:
             content = run.config["experiment"]
@@ -236,7 +245,9 @@ class Store:
 def _results(folder: Path) -> list[Run]:
     runs = [Run(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
     if not runs:
-        raise InputError(f"RESULTS: {folder} holds no runs; give the output folder of an earlier run, such as outputs/demo")
+        raise InputError(
+            f"RESULTS: {folder} holds no runs; give the output folder of an earlier run, such as outputs/demo"
+        )
     for run in runs:
         if run.config.get("format") != FORMAT:
             raise InputError(f"{run.folder} was written by another version of the code; show it with that version")

@@ -142,7 +142,9 @@ def _rate(experiment: Experiment, images: int):
         return schedules.InverseTimeDecay(experiment.learning_rate, 1, experiment.decay)
     steps = experiment.epochs * math.ceil(images / experiment.batch_size)
     rising = math.ceil(steps / 20)
-    return schedules.CosineDecay(0.0, max(1, steps - rising), warmup_target=experiment.learning_rate, warmup_steps=rising)
+    return schedules.CosineDecay(
+        0.0, max(1, steps - rising), warmup_target=experiment.learning_rate, warmup_steps=rising
+    )
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -176,7 +178,11 @@ def _train(experiment: Experiment, dataset: Dataset, store: Store, name: str, pr
     history = []
     if checkpoint.exists():
         history = _restore(checkpoint, model)
-        found = f"going on after epoch {len(history)}/{experiment.epochs}" if history else "the checkpoint is damaged or of other code; starting anew"
+        found = (
+            f"going on after epoch {len(history)}/{experiment.epochs}"
+            if history
+            else "the checkpoint is damaged or of other code; starting anew"
+        )
         progress(f"{name}: {found}")
     for epoch in range(len(history) + 1, experiment.epochs + 1):
         start = time.perf_counter()

@@ -33,7 +33,12 @@ def convert(store: Store) -> None:
             print(f"removed {folder.name}")
             continue
         fingerprint = run.config["data"]["fingerprint"]
-        config = {**run.config, "format": FORMAT, "experiment": experiment.content(), "key": experiment.key(fingerprint)}
+        config = {
+            **run.config,
+            "format": FORMAT,
+            "experiment": experiment.content(),
+            "key": experiment.key(fingerprint),
+        }
         metrics = evaluation.scores(run).to_dict("records")
         write_json(folder / "config.json", config)
         write_json(folder / "metrics.json", metrics)

@@ -1,6 +1,6 @@
 """The README's tables of results, from the runs in results/fer2013 and nothing else.
 
-    python results/summary.py
+python results/summary.py
 """
 
 import re
@@ -48,12 +48,14 @@ def _judged(runs: dict) -> list[str]:
     tables = [_markdown(judged[["claim", "verdict", "report says", "this run"]])] if len(judged) else []
     turns = report.turning_points({name: found for name, found in runs.items() if found})
     return [
-        "The validation loss during training, and when it passed the loss that the report found on clean test images:", _markdown(turns),
+        "The validation loss during training, and when it passed the loss that the report found on clean test images:",
+        _markdown(turns),
         "Accuracy and loss on the images of the report's second section, under each reading of its Gaussian noise (notebook 2; in another draw than "
         "above), and the mean distances from the report's numbers:",
         _markdown(defects.noise_readings(runs)),
-        f"Claims of the report that these runs can judge: {len(judged)} of {len(frame)}.", *tables,
-    ]  # fmt: skip
+        f"Claims of the report that these runs can judge: {len(judged)} of {len(frame)}.",
+        *tables,
+    ]
 
 
 def _six_sets(runs: dict) -> list[str]:
@@ -65,10 +67,12 @@ def _six_sets(runs: dict) -> list[str]:
 def _stopped(stopped: dict) -> list[str]:
     """What networks of the report's schedule would have been, had they been stopped where their validation loss was lowest."""
     return [
-        "### Stopped earlier", "Networks of the report's protocol, stopped where their validation loss was lowest, unless that was at the end:",
-        *_six_sets(stopped), "And on the images of the report's second section, under each reading of its Gaussian noise (in another draw than above):",
+        "### Stopped earlier",
+        "Networks of the report's protocol, stopped where their validation loss was lowest, unless that was at the end:",
+        *_six_sets(stopped),
+        "And on the images of the report's second section, under each reading of its Gaussian noise (in another draw than above):",
         _markdown(defects.noise_readings(stopped)),
-    ]  # fmt: skip
+    ]
 
 
 def _markdown(frame: pd.DataFrame) -> str:

@@ -9,7 +9,14 @@ import pandas as pd
 from ferhelpers import distortions, evaluation
 from ferhelpers.experiments import Experiment
 
-TEST_SETS = ("clean", "private", "sections", *distortions.NAMES, "validation", *(f"noise/{name}" for name in distortions.NOISE_READINGS))
+TEST_SETS = (
+    "clean",
+    "private",
+    "sections",
+    *distortions.NAMES,
+    "validation",
+    *(f"noise/{name}" for name in distortions.NOISE_READINGS),
+)
 
 
 def logits_for(labels, recognised, confidence=2.0, wrong=1):
@@ -29,7 +36,9 @@ class FakeRun:
     the images between their accuracies. `swap` draws the difficulties anew for this run.
     """
 
-    def __init__(self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, weights="none", swap=None, epochs=1):
+    def __init__(
+        self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, weights="none", swap=None, epochs=1
+    ):
         rng = np.random.default_rng(7)
         self._labels = rng.integers(0, 7, n).astype(np.uint8)
         difficulty = (np.random.default_rng(swap) if swap else rng).permutation(n) / n

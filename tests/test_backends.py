@@ -42,7 +42,9 @@ def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found):
     lines = []
     run = training.train(SMALL, faces, found["jax"][1], progress=lines.append)
     assert lines == [] and run.config["environment"]["backend"] == "jax"
-    np.testing.assert_allclose(training.predict(run.model(), faces.public.images), run.logits("clean"), rtol=2**-11, atol=1e-3)  # stored in float16
+    np.testing.assert_allclose(
+        training.predict(run.model(), faces.public.images), run.logits("clean"), rtol=2**-11, atol=1e-3
+    )  # stored in float16
     row = report.overview({"final": [run]}).set_index("network").loc["final"]
     assert row["accuracy: this run"] == f"{evaluation.accuracy(run.logits('clean'), faces.public.labels):.3f}"
     assert run.heatmaps("conv2_3").max() == 1
@@ -50,5 +52,8 @@ def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found):
 
 def test_a_run_made_on_tensorflow_has_the_same_key_and_files(found):
     fingerprint = data.load("builtin").subset(0.15).fingerprint
-    files = {name: sorted(path.name for path in store.find(SMALL, fingerprint).folder.iterdir()) for name, (_, store) in found.items()}
+    files = {
+        name: sorted(path.name for path in store.find(SMALL, fingerprint).folder.iterdir())
+        for name, (_, store) in found.items()
+    }
     assert files["tensorflow"] == files["jax"]

@@ -88,7 +88,7 @@ BAD_CSVS = {
     "cut in a row": (CSV[: len(CSV) // 2], "line"),
     "an endless line": (CSV + b"0," + b"1 " * 10**6, "line 23", "16,384"),
     "too many lines": (CSV + b"\n" * 80_000, "line 71775", "35,887"),
-}  # fmt: skip
+}
 
 
 GREY = SPLITS["training"][0][0]
@@ -122,7 +122,7 @@ BAD_FILES = {
     "training image in test": (lambda: {"test/angry/Training_1.jpg": FILES[FIRST]}, "Training in test/"),
     "CSV and images": (lambda: FILES | {"fer2013.csv": CSV}, "both a CSV and image folders"),
     "two CSVs": (lambda: {"fer2013.csv": CSV, "icml_face_data.csv": CSV}, "second CSV"),
-}  # fmt: skip
+}
 HOSTILE_NAMES = ("../" + FIRST, "/" + FIRST, "train/../../x", "train\\angry\\Training_1.jpg", "train/angry/..")
 
 
@@ -156,12 +156,21 @@ def loop(folder):
     return folder / "loop"
 
 
-CONTAINERS = {"zip": (fake_fer.write_zip, "fer.zip"), "tar": (fake_fer.write_tar, "fer.tar.xz"), "folder": (fake_fer.write_folder, "fer ä")}
+CONTAINERS = {
+    "zip": (fake_fer.write_zip, "fer.zip"),
+    "tar": (fake_fer.write_tar, "fer.tar.xz"),
+    "folder": (fake_fer.write_folder, "fer ä"),
+}
 ARCHIVES = {"fer.zip": fake_fer.write_zip, **dict.fromkeys(fake_fer.TAR_MODES, fake_fer.write_tar)}
 SOURCES = {f"CSV: {name}": (lone(content), *parts) for name, (content, *parts) in BAD_CSVS.items()}
 for kind, (write, path) in CONTAINERS.items():
     for name, (content, *parts) in BAD_CSVS.items():
-        SOURCES[f"CSV in a {kind}: {name}"] = (inside(write, path, {"fer2013.csv": content}), path, "fer2013.csv", *parts)
+        SOURCES[f"CSV in a {kind}: {name}"] = (
+            inside(write, path, {"fer2013.csv": content}),
+            path,
+            "fer2013.csv",
+            *parts,
+        )
     for name, (files, *parts) in BAD_FILES.items():
         SOURCES[f"{kind}: {name}"] = (inside(write, path, files), path, *parts)
 for path, write in ARCHIVES.items():
@@ -176,8 +185,15 @@ SOURCES |= {
     "a name that is not UTF-8": (lambda folder: folder / os.fsdecode(b"\xff.csv"), "cannot be the path of a file"),
     "a name too long": (lambda folder: folder / ("x" * 300), "File name too long"),
     "a loop of links": (loop, "cannot be the path of a file"),
-    "an image twice": (inside(fake_fer.write_zip, "fer.zip", FILES | {"copy/" + FIRST: FILES[FIRST]}), "copy/" + FIRST, "twice"),
-    "a method of compression": (lambda folder: fake_fer.write_zip(folder / "fer.zip", FILES, zipfile.ZIP_LZMA), "method 14"),
+    "an image twice": (
+        inside(fake_fer.write_zip, "fer.zip", FILES | {"copy/" + FIRST: FILES[FIRST]}),
+        "copy/" + FIRST,
+        "twice",
+    ),
+    "a method of compression": (
+        lambda folder: fake_fer.write_zip(folder / "fer.zip", FILES, zipfile.ZIP_LZMA),
+        "method 14",
+    ),
 }
 
 
@@ -212,13 +228,19 @@ ARGUMENTS = [
     (["--only", "01", "--seeds", "2"], "no chosen notebook has a parameter SEEDS"),
     (["--seeds", "-3"], "SEEDS cannot be -3"),
     (["--networks", "final"], "a notebook needs all of its networks"),
-    (["--train-only", "--networks", "finale"], "no chosen notebook trains 'finale'; there are baseline_test_validation, baseline"),
+    (
+        ["--train-only", "--networks", "finale"],
+        "no chosen notebook trains 'finale'; there are baseline_test_validation, baseline",
+    ),
     (["--train-only", "--networks", ""], "no chosen notebook trains ''"),
     (["--train-only", "--networks", "final", "--only", "04"], "no chosen notebook trains 'final'; there are blocks_1"),
     (["--train-only", "--only", "01,02"], "no chosen notebook trains a network"),
     (["--results", "nowhere"], "nowhere: no folder runs is there"),
     (["--results", ""], "--results is empty"),
-    (["--results", str(ROOT / "results" / "fer2013")], "holds no run on these images: give the data that they were trained on"),
+    (
+        ["--results", str(ROOT / "results" / "fer2013")],
+        "holds no run on these images: give the data that they were trained on",
+    ),
     (["--results", __file__], "no folder runs is there"),
     (["--results", str(ROOT / "results" / "fer2013"), "--seeds", "2"], "--results shows every seed that is stored"),
     (["--results", "notebooks"], "no folder runs is there"),
@@ -233,7 +255,9 @@ ARGUMENTS = [
     (["--data"], "expected one argument"),
 ]
 for notebook in run_all.NOTEBOOKS:
-    for name in sorted(WRONG_VALUES.keys() & parameters.declared(run_all.ROOT / "notebooks" / f"{notebook}.ipynb").keys()):
+    for name in sorted(
+        WRONG_VALUES.keys() & parameters.declared(run_all.ROOT / "notebooks" / f"{notebook}.ipynb").keys()
+    ):
         ARGUMENTS += [(["--only", notebook, "--set", f"{name}={value}"], name) for value in WRONG_VALUES[name]]
 
 

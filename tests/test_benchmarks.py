@@ -40,11 +40,26 @@ def test_the_readme_shows_the_stored_benchmark():
 
 
 def test_the_fast_way_is_compared_with_the_plain_one(tmp_path, capsys):
-    arguments = ["--data", "builtin", "--epochs", "1", "--fraction", "0.05", "--seeds", "2", "--width", "0.05", "--output", str(tmp_path)]
+    arguments = [
+        "--data",
+        "builtin",
+        "--epochs",
+        "1",
+        "--fraction",
+        "0.05",
+        "--seeds",
+        "2",
+        "--width",
+        "0.05",
+        "--output",
+        str(tmp_path),
+    ]
     precision.main(arguments)
     frame = pd.read_csv(tmp_path / "precision.csv").set_index(["side", "seed"])
     assert frame.precision["plain"].eq("float32").all() and frame.precision["fast"].eq(backend.best_precision()).all()
-    np.testing.assert_allclose(frame.loss["fast"], frame.loss["plain"], rtol=0.05)  # one short epoch from the same seeds
+    np.testing.assert_allclose(
+        frame.loss["fast"], frame.loss["plain"], rtol=0.05
+    )  # one short epoch from the same seeds
     capsys.readouterr()
     precision.main(arguments)
     shown = capsys.readouterr().out
@@ -59,9 +74,16 @@ def test_the_readme_shows_the_stored_comparison():
 
 def test_the_comparison_is_welchs():
     """Two seeds a side, by hand: means 0.3 and 0.5 with standard errors of 0.1 each, so t = -1.41 on 2 degrees of freedom."""
-    rows = [("fast", "bfloat16", 0, 0.2, 1.0), ("fast", "bfloat16", 1, 0.4, 1.2), ("plain", "float32", 0, 0.4, 1.0), ("plain", "float32", 1, 0.6, 1.2)]
+    rows = [
+        ("fast", "bfloat16", 0, 0.2, 1.0),
+        ("fast", "bfloat16", 1, 0.4, 1.2),
+        ("plain", "float32", 0, 0.4, 1.0),
+        ("plain", "float32", 1, 0.6, 1.2),
+    ]
     text = precision.table(pd.DataFrame(rows, columns=["side", "precision", "seed", "accuracy", "loss"]))
-    assert "| accuracy | 0.300 ± 0.141 | 0.500 ± 0.141 | -0.200 (-0.808 to +0.408; p 0.29) |" in text  # 4.303 * 0.1414 = 0.608
+    assert (
+        "| accuracy | 0.300 ± 0.141 | 0.500 ± 0.141 | -0.200 (-0.808 to +0.408; p 0.29) |" in text
+    )  # 4.303 * 0.1414 = 0.608
     assert "| loss | 1.100 ± 0.141 | 1.100 ± 0.141 | +0.000 (-0.608 to +0.608; p 1.00) |" in text
 
 

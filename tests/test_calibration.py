@@ -90,7 +90,9 @@ def test_confidence_that_clean_images_do_not_show_is_left_but_not_at_the_best_te
 def test_a_network_that_was_not_run_is_left_out_or_named():
     runs = {"final": [fake_runs.FakeRun(0.6)], "baseline": []}
     assert set(calibration.table(runs).network) == {"final"}
-    assert calibration.gaps(runs, "final", "baseline").to_dict("records") == [{"network": "baseline", "result": "not run"}]
+    assert calibration.gaps(runs, "final", "baseline").to_dict("records") == [
+        {"network": "baseline", "result": "not run"}
+    ]
     assert set(calibration.table({"final": []}).result) == {"not run"}
 
 

@@ -8,8 +8,8 @@ from fake_runs import FakeRun
 from ferhelpers import claims, evaluation, report
 from ferhelpers.claims import CONTRADICTED, NOT_RUN, OTHERWISE, SUPPORTED, UNDECIDED, Comparison
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import PROTOCOL
 from ferhelpers.evaluation import Difference, paired
+from ferhelpers.experiments import PROTOCOL
 
 
 def curves(epochs=100, rise=0.02, training_end=0.1):
@@ -24,7 +24,10 @@ def study(n=1000, **accuracies):
     given = {name.replace("_0_", "_0."): value for name, value in accuracies.items()}
     names = {**dict.fromkeys(report.NETWORKS, (0.5, 2.0)), **given}
     weights = {"efficientnet": "imagenet"}
-    return {name: [FakeRun(*value, n=n, history=curves(), weights=weights.get(name, "none"))] for name, value in names.items()}
+    return {
+        name: [FakeRun(*value, n=n, history=curves(), weights=weights.get(name, "none"))]
+        for name, value in names.items()
+    }
 
 
 def row(runs, claim):
@@ -129,7 +132,9 @@ def test_what_is_lacking_counts_in_holm_s_correction():
 
 def test_seeds_are_those_of_the_networks_that_decide():
     runs = {f"blocks_{blocks}": [FakeRun(0.5, epochs=2)] for blocks in (1, 4, 5)}
-    runs.update(blocks_2=[FakeRun(of) for of in (0.69, 0.70, 0.71)], blocks_3=[FakeRun(of) for of in (0.49, 0.50, 0.51)])
+    runs.update(
+        blocks_2=[FakeRun(of) for of in (0.69, 0.70, 0.71)], blocks_3=[FakeRun(of) for of in (0.49, 0.50, 0.51)]
+    )
     found = row(runs, HYPOTHESIS_1)
     assert found["verdict"] == CONTRADICTED and "; seeds: 3, 3; that is enough" in found["evidence"]
 
@@ -153,7 +158,9 @@ def test_hypothesis_1_turns_with_the_best_network():
     beaten = study(blocks_3=(0.6, 2), blocks_2=(0.7, 2))
     assert verdict(beaten, HYPOTHESIS_1) == CONTRADICTED
     assert row(beaten, HYPOTHESIS_1)["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.600"
-    assert "3 blocks against 2 blocks on clean, accuracy higher by -10.00 points" in row(beaten, HYPOTHESIS_1)["evidence"]
+    assert (
+        "3 blocks against 2 blocks on clean, accuracy higher by -10.00 points" in row(beaten, HYPOTHESIS_1)["evidence"]
+    )
 
 
 def test_hypothesis_1_is_judged_on_each_test_set_alone():
@@ -184,7 +191,7 @@ def test_a_lead_within_chance_is_undecided_and_the_sample_size_decides():
 
 
 def test_hypothesis_2_needs_every_step_on_every_set():
-    falling = dict(blocks_4=(0.4, 2), dropout_0_5=(0.5, 2), dropout_0_65=(0.6, 2))
+    falling = {"blocks_4": (0.4, 2), "dropout_0_5": (0.5, 2), "dropout_0_65": (0.6, 2)}
     assert verdict(study(**falling), HYPOTHESIS_2) == SUPPORTED
     assert verdict(study(**{**falling, "dropout_0_65": (0.5, 2)}), HYPOTHESIS_2) == UNDECIDED
     runs = study(**falling)
@@ -243,8 +250,10 @@ def test_overfitting_is_not_judged_from_a_short_training():
 
 def test_final_overfits_less_by_the_gap():
     def runs(baseline_end, final_end):
-        return {"baseline": [FakeRun(history=curves(training_end=baseline_end))],
-                "final": [FakeRun(history=curves(training_end=final_end), swap=5)]}  # fmt: skip
+        return {
+            "baseline": [FakeRun(history=curves(training_end=baseline_end))],
+            "final": [FakeRun(history=curves(training_end=final_end), swap=5)],
+        }
 
     assert verdict(runs(0.1, 1.5), OVERFITS_LESS) == SUPPORTED
     assert verdict(runs(1.0, 0.1), OVERFITS_LESS) == CONTRADICTED
@@ -261,7 +270,9 @@ def recognising(disgust, n=1000):
     return {"baseline_test_validation": [run]}
 
 
-@pytest.mark.parametrize("share, expected", [(0.0, SUPPORTED), (0.01, UNDECIDED), (0.09, UNDECIDED), (0.5, CONTRADICTED)])
+@pytest.mark.parametrize(
+    "share, expected", [(0.0, SUPPORTED), (0.01, UNDECIDED), (0.09, UNDECIDED), (0.5, CONTRADICTED)]
+)
 def test_disgust_by_its_recall(share, expected):
     """Of the other faces, 8 % are called disgust."""
     assert verdict(recognising(share), DISGUST) == expected
@@ -285,12 +296,15 @@ def with_classes(better, worse):
     return {"baseline": [baseline], "final": [final]}
 
 
-@pytest.mark.parametrize("better, worse, expected", [
-    ((0, 1, 3, 5, 6), (2, 4), SUPPORTED),
-    ((0, 1, 3, 5), (2, 4), UNDECIDED),  # the seventh class is a tie
-    ((0, 1, 3, 5), (2, 4, 6), CONTRADICTED),
-    ((), (), UNDECIDED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "better, worse, expected",
+    [
+        ((0, 1, 3, 5, 6), (2, 4), SUPPORTED),
+        ((0, 1, 3, 5), (2, 4), UNDECIDED),  # the seventh class is a tie
+        ((0, 1, 3, 5), (2, 4, 6), CONTRADICTED),
+        ((), (), UNDECIDED),
+    ],
+)
 def test_five_of_seven_classes(better, worse, expected):
     found = row(with_classes(better, worse), CLASSES)
     assert found["verdict"] == expected
@@ -345,17 +359,25 @@ def test_what_short_trainings_say_is_evidence_and_no_verdict():
     assert found["evidence"].startswith("by these trainings supported: 4 of 4 intervals")
 
 
-@pytest.mark.parametrize("notebook, words, better, says", [
-    ("03", "lowers the baseline's accuracy", "baseline_test_validation", "0.687 against 0.671"),
-    ("03", "lowers the baseline's loss", "baseline", "1.34 against 1.36"),
-    ("04", "2 blocks have the lowest loss", "blocks_2", "on 5 of 5 test sets"),
-    ("04", "1 block is the most accurate", "blocks_1", "on 3 of 3 test sets"),
-    ("04", "2 blocks are the most accurate", "blocks_2", "most accurate: 2 blocks, 0.409; 5 blocks: 0.383"),
-    ("04", "5 blocks are the most accurate", "blocks_5", "most accurate: 5 blocks, 0.462; 3 blocks: 0.454"),
-    ("05", "Dropout 0.5", "dropout_0.5", "most accurate: 4 blocks, dropout 0.5, 0.627; 4 blocks, dropout 0.65: 0.622"),
-    ("06", "less accurate than the baseline on undistorted", "baseline", "0.671 against 0.596"),
-    ("06", "less accurate than the baseline under", "baseline", "on 2 of 2 test sets"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "notebook, words, better, says",
+    [
+        ("03", "lowers the baseline's accuracy", "baseline_test_validation", "0.687 against 0.671"),
+        ("03", "lowers the baseline's loss", "baseline", "1.34 against 1.36"),
+        ("04", "2 blocks have the lowest loss", "blocks_2", "on 5 of 5 test sets"),
+        ("04", "1 block is the most accurate", "blocks_1", "on 3 of 3 test sets"),
+        ("04", "2 blocks are the most accurate", "blocks_2", "most accurate: 2 blocks, 0.409; 5 blocks: 0.383"),
+        ("04", "5 blocks are the most accurate", "blocks_5", "most accurate: 5 blocks, 0.462; 3 blocks: 0.454"),
+        (
+            "05",
+            "Dropout 0.5",
+            "dropout_0.5",
+            "most accurate: 4 blocks, dropout 0.5, 0.627; 4 blocks, dropout 0.65: 0.622",
+        ),
+        ("06", "less accurate than the baseline on undistorted", "baseline", "0.671 against 0.596"),
+        ("06", "less accurate than the baseline under", "baseline", "on 2 of 2 test sets"),
+    ],
+)
 def test_claims_that_one_network_is_best_turn_with_it(notebook, words, better, says):
     runs = study()
     assert row(runs, (notebook, words))["report says"] == says
@@ -371,7 +393,9 @@ def test_the_easiest_distortion_is_judged_on_the_same_images():
     runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0), "occlusion": (0.6, 2.0)})]}
     assert verdict(runs, accurate) == CONTRADICTED and verdict(runs, certain) == SUPPORTED
     assert row(runs, accurate)["this run"] == "occlusion: 0.600"
-    assert row(runs, accurate)["evidence"].endswith(claims.NOISE) and not row(runs, certain)["evidence"].endswith(claims.NOISE)
+    assert row(runs, accurate)["evidence"].endswith(claims.NOISE) and not row(runs, certain)["evidence"].endswith(
+        claims.NOISE
+    )
     runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0)})]}
     assert verdict(runs, accurate) == SUPPORTED and verdict(runs, certain) == CONTRADICTED
 
@@ -392,7 +416,12 @@ def test_distorted_claims_are_judged_on_the_whole_distorted_sets():
 def test_orders_that_the_report_found():
     """Between 1 and 2 blocks the report finds the first more accurate on three sets, and its loss lower on one."""
     of_one = dict.fromkeys(("gaussian_blur", "salt_pepper", "speckle"), (0.6, 2.0))
-    runs = {"blocks_1": [FakeRun(0.4, per_set=of_one)], "blocks_2": [FakeRun(0.5)], "blocks_3": [FakeRun(0.5, epochs=100)], "blocks_4": []}
+    runs = {
+        "blocks_1": [FakeRun(0.4, per_set=of_one)],
+        "blocks_2": [FakeRun(0.5)],
+        "blocks_3": [FakeRun(0.5, epochs=100)],
+        "blocks_4": [],
+    }
     frame = claims.orders(runs).set_index("networks")
     assert len(frame) == 6
     (same,) = [row for name, row in frame.iterrows() if name.startswith("1 block") and "2 blocks" in name]
@@ -400,7 +429,9 @@ def test_orders_that_the_report_found():
     assert same.tolist() == ["1 of 100", "6 of 6", 6, 0, "4 of 6", 4, 2]
     other = claims.orders({"blocks_1": [FakeRun(0.5)], "blocks_2": [FakeRun(0.4, per_set=of_one)]}).iloc[0]
     assert other.tolist()[2:] == ["0 of 6", 0, 6, "2 of 6", 2, 4]
-    assert set(frame[frame.index.str.contains("3 blocks") & ~frame.index.str.contains("4 blocks")].iloc[0][1:]) == {claims.OTHERWISE}
+    assert set(frame[frame.index.str.contains("3 blocks") & ~frame.index.str.contains("4 blocks")].iloc[0][1:]) == {
+        claims.OTHERWISE
+    }
     assert set(frame[frame.index.str.contains("4 blocks")].iloc[0][1:]) == {NOT_RUN}
 
 
@@ -408,4 +439,7 @@ def test_orders_leave_out_ties_and_what_is_within_chance():
     """Dropout 0.5 and 0.65 are equally accurate under Gaussian noise in the report."""
     runs = {"dropout_0.5": [FakeRun(0.5)], "dropout_0.65": [FakeRun(0.499)]}
     frame = claims.orders(runs)
-    assert frame["accuracy: as in the report"][0].endswith("of 5") and frame["accuracy: clearly"][0] == frame["accuracy: clearly reversed"][0] == 0
+    assert (
+        frame["accuracy: as in the report"][0].endswith("of 5")
+        and frame["accuracy: clearly"][0] == frame["accuracy: clearly reversed"][0] == 0
+    )

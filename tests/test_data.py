@@ -44,9 +44,14 @@ def test_a_subset_is_taken_only_when_asked_for(csv):
         data.load(csv)
     dataset = small(csv)
     assert dataset.provenance == {
-        "source": "fer2013.csv", "form": "csv", "official": False, "fraction": 1.0, "note": "A subset of FER-2013.",
-        "counts": {split: [3] * 7 for split in data.SPLITS}, "sha256": dataset.fingerprint,
-    }  # fmt: skip
+        "source": "fer2013.csv",
+        "form": "csv",
+        "official": False,
+        "fraction": 1.0,
+        "note": "A subset of FER-2013.",
+        "counts": {split: [3] * 7 for split in data.SPLITS},
+        "sha256": dataset.fingerprint,
+    }
     assert json.loads(json.dumps(dataset.provenance)) == dataset.provenance
     assert not dataset.drawn
     for name, (images, labels) in SPLITS.items():
@@ -153,7 +158,9 @@ def test_auto(tmp_path, csv, monkeypatch):
         small()
 
 
-@pytest.mark.parametrize("source", ["", None, 3, "no/such/file.csv", "~nobody/x.csv", "a\0b.csv", "a" * 5000, "x\n.zip"])
+@pytest.mark.parametrize(
+    "source", ["", None, 3, "no/such/file.csv", "~nobody/x.csv", "a\0b.csv", "a" * 5000, "x\n.zip"]
+)
 def test_wrong_source(source):
     with pytest.raises(InputError) as caught:
         data.load(source)

@@ -63,11 +63,16 @@ def test_published_overall_is_not_the_mean_of_its_sections():
 
 def test_the_reading_that_gives_the_report_s_numbers_comes_first():
     """Networks that lose under "variance" exactly what the report's lost, and nothing under the others."""
+
     def run(*shares):
         return [FakeRun(0.9, n=3000, per_set={"noise/variance": (share, 2.0)}) for share in shares]
 
-    frame = defects.noise_readings({"baseline": run(0.435), "blocks_2": run(0.419, 0.439), "final": [], "mine": run(0.1)})
-    assert frame.reading[:2].tolist() == ["the report's own numbers", "variance"] and len(frame) == 1 + len(distortions.NOISE_READINGS)
+    frame = defects.noise_readings(
+        {"baseline": run(0.435), "blocks_2": run(0.419, 0.439), "final": [], "mine": run(0.1)}
+    )
+    assert frame.reading[:2].tolist() == ["the report's own numbers", "variance"] and len(frame) == 1 + len(
+        distortions.NOISE_READINGS
+    )
     assert frame["2 blocks"][0] == "0.429 / 1.80" and frame["2 blocks"][1].startswith("0.429 / ")  # the mean over seeds
     assert frame["distance: accuracy"][1] < 0.001 and frame["distance: accuracy"][2] > 0.4
     assert frame.columns[1:].tolist() == ["baseline", "2 blocks", "distance: accuracy", "distance: loss"]
@@ -86,8 +91,10 @@ def test_the_published_numbers_against_a_constant_answer():
     name = "better than a constant answer in"
     beaten = frame[frame[f"report: {name}"] == "both"]
     assert beaten.groupby("network")["test set"].agg(set).to_dict() == {
-        "baseline": {"clean"}, "EfficientNetB0": {"clean"}, "final": {"clean", "occlusion"},
-    }  # fmt: skip
+        "baseline": {"clean"},
+        "EfficientNetB0": {"clean"},
+        "final": {"clean", "occlusion"},
+    }
     assert len(frame) == 18 and (frame[f"this run: {name}"] == "not run").all()
     run = FakeRun(n=3589, per_set={"sections": (0.1, 2.0), "clean": (0.6, 50.0)})
     mine = defects.guessing_check({"final": [run]}).set_index(["test set", "network"])[f"this run: {name}"]
@@ -99,14 +106,23 @@ def test_leads_within_the_choice_of_images():
     """Newcombe's interval of Table 20's lead, 0.443 against 0.373 of 717; of the 12 ablations no lead over the second is clear."""
     frame = defects.margins([str(table) for table in range(3, 21)]).set_index("table")
     row = frame.loc["20"]
-    assert row[["images", "most accurate", "second: network", "second: lead"]].tolist() == [717, "final", "baseline", "+7.0"]
+    assert row[["images", "most accurate", "second: network", "second: lead"]].tolist() == [
+        717,
+        "final",
+        "baseline",
+        "+7.0",
+    ]
     assert row["second: 95 % interval"] == "+2.0 to +12.1"
-    lower = {place: frame[f"{place}: 95 % interval"].str.split(" to ").str[0].astype(float) for place in ("second", "least")}
+    lower = {
+        place: frame[f"{place}: 95 % interval"].str.split(" to ").str[0].astype(float) for place in ("second", "least")
+    }
     assert lower["second"][lower["second"] > 0].index.tolist() == ["15", "20"]
     assert frame.loc["3", "images"] == 3589 and lower["least"]["3"] > 0
 
 
 def test_sentences_beside_the_tables_that_they_are_about():
     assert defects.wording_check()["its tables say"].tolist() == [
-        "1 to 5 blocks: 0.509, 0.622, 0.631, 0.552, 0.614", "3.9 points", "73% and 59% of theirs",
-    ]  # fmt: skip
+        "1 to 5 blocks: 0.509, 0.622, 0.631, 0.552, 0.614",
+        "3.9 points",
+        "73% and 59% of theirs",
+    ]

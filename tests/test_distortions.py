@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from ferhelpers import distortions
@@ -60,9 +61,16 @@ def test_the_snippet_s_noise_is_cv2_add_weighted_within_rounding():
     assert np.abs(difference).max() < 1.3 and 0.05 < difference.std() < 0.4
 
 
-@pytest.mark.parametrize("name,mean,sigma", [
-    ("snippet", 75, 0.125), ("darkening", 75, 0), ("snippet_unit", 75, 31.875), ("variance", 100, 2),
-    ("sigma", 100, 4)])
+@pytest.mark.parametrize(
+    "name,mean,sigma",
+    [
+        ("snippet", 75, 0.125),
+        ("darkening", 75, 0),
+        ("snippet_unit", 75, 31.875),
+        ("variance", 100, 2),
+        ("sigma", 100, 4),
+    ],
+)
 def test_noise_readings_have_the_stated_mean_and_sigma(name, mean, sigma):
     noise = NOISE_READINGS[name](np.full((200, 48, 48), 100, np.uint8)).astype(float)
     expected = 0 if sigma < 0.2 else np.hypot(sigma, np.sqrt(1 / 12))  # rounding swallows little noise, adds to more
@@ -76,9 +84,13 @@ def test_normal_numbers_are_normal():
     assert np.abs(distortions.NORMAL).max() < 4.4 and distortions.NORMAL.std() == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("name,noise", [
-    ("snippet_cast", lambda normal: (0.25 * distortions._cast(2 * normal)).astype(np.uint8)),
-    ("snippet_cast_quarter", lambda normal: distortions._cast(0.25 * 2 * normal))])
+@pytest.mark.parametrize(
+    "name,noise",
+    [
+        ("snippet_cast", lambda normal: (0.25 * distortions._cast(2 * normal)).astype(np.uint8)),
+        ("snippet_cast_quarter", lambda normal: distortions._cast(0.25 * 2 * normal)),
+    ],
+)
 def test_noise_readings_that_repair_the_snippet_are_cv2_add_weighted(name, noise):
     images = pictures(50)
     added = noise(distortions._normal(images, 7))
@@ -90,11 +102,15 @@ def test_noise_readings_that_cast():
     images = np.full((200, 48, 48), 100, np.uint8)
     below = stats.norm.cdf(-1, scale=2)  # noise at or below -1 wraps to 255, 254, ...
     assert (NOISE_READINGS["snippet_cast"](images) > 80).mean() == pytest.approx(below, abs=0.005)
-    assert (NOISE_READINGS["snippet_cast_quarter"](images) > 130).mean() == pytest.approx(stats.norm.cdf(-1, scale=0.5), abs=0.001)
+    assert (NOISE_READINGS["snippet_cast_quarter"](images) > 130).mean() == pytest.approx(
+        stats.norm.cdf(-1, scale=0.5), abs=0.001
+    )
     assert (NOISE_READINGS["saturated"](images) == 255).mean() == pytest.approx(below, abs=0.005)
     assert np.isin(NOISE_READINGS["unit"](images), (0, 255)).mean() > 0.7
     reading = NOISE_READINGS[distortions.REPORT_NOISE]
-    assert np.array_equal(apply("gaussian_noise", images), reading(images, np.random.default_rng([0, NAMES.index("gaussian_noise"), 0])))
+    assert np.array_equal(
+        apply("gaussian_noise", images), reading(images, np.random.default_rng([0, NAMES.index("gaussian_noise"), 0]))
+    )
 
 
 def slow_speckle(image, gauss):
@@ -115,8 +131,13 @@ def test_report_speckle_law():
     images = np.full((500, 48, 48), 101, np.uint8)
     out = apply("speckle", images)
     cdf = stats.norm.cdf
-    for value, chance in [(101, cdf(1) - cdf(-1)), (202, cdf(2) - cdf(1)), (0, cdf(2) - cdf(1)),
-                          (303 % 256, cdf(3) - cdf(2)), (-101 % 256, cdf(3) - cdf(2))]:
+    for value, chance in [
+        (101, cdf(1) - cdf(-1)),
+        (202, cdf(2) - cdf(1)),
+        (0, cdf(2) - cdf(1)),
+        (303 % 256, cdf(3) - cdf(2)),
+        (-101 % 256, cdf(3) - cdf(2)),
+    ]:
         assert (out == value).mean() == pytest.approx(chance, abs=0.002)
 
 
@@ -157,7 +178,10 @@ def test_report_salt_pepper_is_distributed_as_the_loop():
 @given(n=st.integers(1, 30), seed=st.integers(0, 2**32))
 def test_report_occlusion_blackens_exactly_one_quarter(n, seed):
     images = pictures(n, low=1, seed=seed)
-    quarters = lambda x: x.reshape(n, 2, 24, 2, 24).swapaxes(2, 3).reshape(n, 4, 24, 24)
+
+    def quarters(x):
+        return x.reshape(n, 2, 24, 2, 24).swapaxes(2, 3).reshape(n, 4, 24, 24)
+
     before, after = quarters(images), quarters(apply("occlusion", images, seed=seed))
     black = (after == 0).all((2, 3))
     assert (black.sum(1) == 1).all()
@@ -173,7 +197,10 @@ def test_report_occlusion_takes_all_quarters_equally():
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_textbook_constants(severity):
     images = np.full((100, 48, 48), 100, np.uint8)
-    constant = lambda name: SEVERITY_TABLE[name][1][severity - 1]
+
+    def constant(name):
+        return SEVERITY_TABLE[name][1][severity - 1]
+
     out = {name: apply(name, images, form="textbook", severity=severity).astype(float) for name in NAMES}
     assert (out["gaussian_blur"] == 100).all()
     assert out["gaussian_noise"].std() == pytest.approx(255 * constant("gaussian_noise"), rel=0.02)
@@ -239,17 +266,20 @@ def test_test_sets():
     assert np.array_equal(sets["sections"].images, sectioned(public.images, 3))
 
 
-@pytest.mark.parametrize("wrong,words", [
-    (dict(name="fog"), "distortion 'fog' is unknown: choose one of gaussian_blur, "),
-    (dict(form="real"), "form 'real' is unknown: choose 'report' or 'textbook'"),
-    (dict(severity=2), "the report's form has none, only form='textbook' has"),
-    (dict(form="textbook"), "severity is None: the textbook form takes 1, 2, 3, 4 or 5"),
-    (dict(form="textbook", severity=6), "severity is 6"),
-    (dict(images=np.zeros((2, 48, 48))), r"images are float64 \(2, 48, 48\): a distortion takes uint8"),
-    (dict(images=np.zeros((2, 32, 32), np.uint8)), r"\(2, 32, 32\)"),
-])
+@pytest.mark.parametrize(
+    "wrong,words",
+    [
+        ({"name": "fog"}, "distortion 'fog' is unknown: choose one of gaussian_blur, "),
+        ({"form": "real"}, "form 'real' is unknown: choose 'report' or 'textbook'"),
+        ({"severity": 2}, "the report's form has none, only form='textbook' has"),
+        ({"form": "textbook"}, "severity is None: the textbook form takes 1, 2, 3, 4 or 5"),
+        ({"form": "textbook", "severity": 6}, "severity is 6"),
+        ({"images": np.zeros((2, 48, 48))}, r"images are float64 \(2, 48, 48\): a distortion takes uint8"),
+        ({"images": np.zeros((2, 32, 32), np.uint8)}, r"\(2, 32, 32\)"),
+    ],
+)
 def test_mistakes_are_named(wrong, words):
-    call = dict(name="speckle", images=pictures(2)) | wrong
+    call = {"name": "speckle", "images": pictures(2)} | wrong
     with pytest.raises(InputError, match=words):
         apply(call.pop("name"), call.pop("images"), **call)
 

@@ -19,19 +19,31 @@ def copies():
     def split(numbers, labels):
         return Split(pictures[list(numbers)], np.array(labels, "uint8"))
 
-    return Dataset(split([0, 1, 1, 2, 9], [0, 1, 1, 2, 3]), split([1, 3, 3, 3], [1, 4, 4, 5]), split([2, 5], [6, 0]), {})
+    return Dataset(
+        split([0, 1, 1, 2, 9], [0, 1, 1, 2, 3]), split([1, 3, 3, 3], [1, 4, 4, 5]), split([2, 5], [6, 0]), {}
+    )
 
 
 def test_summary_counts_copies_contradictions_and_blanks(copies):
     found = duplicates.summary(duplicates.find(copies))
     assert found.loc["training"].to_dict() == {
-        "images": 5, "repeated in it": 1, "also in training": "–", "also in public": 2, "also in private": 1,
-        "with several labels": 1, "blank": 1,
-    }  # fmt: skip
+        "images": 5,
+        "repeated in it": 1,
+        "also in training": "–",
+        "also in public": 2,
+        "also in private": 1,
+        "with several labels": 1,
+        "blank": 1,
+    }
     assert found.loc["public"].to_dict() == {
-        "images": 4, "repeated in it": 2, "also in training": 1, "also in public": "–", "also in private": 0,
-        "with several labels": 3, "blank": 0,
-    }  # fmt: skip
+        "images": 4,
+        "repeated in it": 2,
+        "also in training": 1,
+        "also in public": "–",
+        "also in private": 0,
+        "with several labels": 3,
+        "blank": 0,
+    }
     assert found.loc["private", "also in training"] == 1 and found.loc["private", "with several labels"] == 1
 
 

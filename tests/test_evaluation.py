@@ -16,7 +16,9 @@ LABELS = np.array([0, 0, 1, 3, 3])
 PREDICTED = np.array([0, 1, 1, 3, 6])
 LOGITS = 4.0 * np.eye(7)[PREDICTED]
 
-some_logits = arrays.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(7)), elements=st.floats(-50, 50, width=32))
+some_logits = arrays.arrays(
+    np.float32, st.tuples(st.integers(1, 40), st.just(7)), elements=st.floats(-50, 50, width=32)
+)
 
 
 def labels_like(logits):
@@ -59,15 +61,16 @@ def test_confusion_belongs_to_its_accuracy(logits):
 
 @given(some_logits)
 def test_loss_is_at_least_that_of_the_largest_probability(logits):
-    assert (evaluation.losses(logits, labels_like(logits)) >= -np.log(special.softmax(logits.astype(float), axis=1).max(axis=1)) - 1e-9).all()
+    assert (
+        evaluation.losses(logits, labels_like(logits))
+        >= -np.log(special.softmax(logits.astype(float), axis=1).max(axis=1)) - 1e-9
+    ).all()
 
 
-def test_recall_and_macro_f1_by_hand():
+def test_recall_by_hand():
     recall = evaluation.recall(LOGITS, LABELS)
     assert recall[[0, 1, 3]] == pytest.approx([1 / 2, 1, 1 / 2])
     assert np.isnan(recall[[2, 4, 5, 6]]).all()
-    # F1 of 0: precision 1, recall 1/2; of 1: 1/2, 1; of 3: 1, 1/2; of 6: predicted, never right; 2, 4, 5 do not occur.
-    assert evaluation.macro_f1(LOGITS, LABELS) == pytest.approx((2 / 3 + 2 / 3 + 2 / 3 + 0) / 4)
 
 
 def test_wilson_interval_of_ten_in_twenty():
@@ -107,7 +110,9 @@ def test_paired_difference_of_losses():
     difference = evaluation.paired(a, a + 0.1 + noise)
     mean, error = -(0.1 + noise).mean(), noise.std() / 1000**0.5
     assert difference.value == pytest.approx(mean)
-    assert (difference.low, difference.high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.2 * error)
+    assert (difference.low, difference.high) == pytest.approx(
+        (mean - 1.96 * error, mean + 1.96 * error), abs=0.2 * error
+    )
     assert difference.p < 1e-5  # the pairing sees what two separate intervals, 0.37 wide, do not
 
 
@@ -129,7 +134,9 @@ def test_paired_interval_holds_the_truth_as_often_as_it_says():
     held = 0
     for trial in range(200):
         a = rng.random(300) < 0.6
-        b = np.where(rng.random(300) < 0.8, a, rng.random(300) < 0.6)  # as accurate, and mostly right on the same images
+        b = np.where(
+            rng.random(300) < 0.8, a, rng.random(300) < 0.6
+        )  # as accurate, and mostly right on the same images
         difference = evaluation.paired(a, b, seed=trial)
         held += difference.low <= 0 <= difference.high
     assert 0.90 <= held / 200 <= 0.99
@@ -171,7 +178,9 @@ def test_several_seeds_beside_a_single_one_are_refused():
 
 def test_seeds_of_the_same_networks_are_drawn_together():
     levels, image = np.array([[0.0], [2.0], [4.0]]), np.random.default_rng(0).normal(0, 1, 300)
-    apart, together = (evaluation.paired(levels + image + 0.1, levels + image, same_networks=same) for same in (False, True))
+    apart, together = (
+        evaluation.paired(levels + image + 0.1, levels + image, same_networks=same) for same in (False, True)
+    )
     assert apart.low < -1 < 1 < apart.high and apart.p > 0.5
     assert (together.low, together.high) == pytest.approx((0.1, 0.1)) and together.p < 0.01
 
@@ -193,16 +202,19 @@ def test_predictions_are_those_of_the_layout():
     assert evaluation.accuracy(*evaluation.predictions(run, "distorted_overall")) == 0.2
 
 
-@pytest.mark.parametrize("logits, labels, said", [
-    (np.zeros((3, 6)), [0, 0, 0], r"\(3, 6\)"),
-    (np.zeros((3, 7)), [0, 0], r"\(2,\)"),
-    (np.zeros((0, 7)), [], "N >= 1"),
-    (np.zeros((2, 7)), [0, 7], "0 to 7"),
-    (np.zeros((2, 7)), [-1, 2], "-1 to 2"),
-    (np.array([[0.0] * 7, [np.nan] * 7]), [0, 1], "image 1 are not finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "logits, labels, said",
+    [
+        (np.zeros((3, 6)), [0, 0, 0], r"\(3, 6\)"),
+        (np.zeros((3, 7)), [0, 0], r"\(2,\)"),
+        (np.zeros((0, 7)), [], "N >= 1"),
+        (np.zeros((2, 7)), [0, 7], "0 to 7"),
+        (np.zeros((2, 7)), [-1, 2], "-1 to 2"),
+        (np.array([[0.0] * 7, [np.nan] * 7]), [0, 1], "image 1 are not finite"),
+    ],
+)
 def test_wrong_input_is_named(logits, labels, said):
-    for function in (evaluation.accuracy, evaluation.losses, evaluation.confusion, evaluation.recall, evaluation.macro_f1):
+    for function in (evaluation.accuracy, evaluation.losses, evaluation.confusion, evaluation.recall):
         with pytest.raises(InputError, match=said):
             function(logits, np.array(labels))
 
@@ -216,24 +228,59 @@ def test_paired_refuses_different_images():
 
 def test_scores_has_one_row_a_test_set():
     frame = evaluation.scores(FakeRun(n=3589, per_set={"private": (0.7, 2), "speckle": (0.2, 2)}))
-    assert frame["test_set"].tolist() == ["clean", "private", *distortions.NAMES, "distorted_overall", *distortions.NAMES]
+    assert frame["test_set"].tolist() == [
+        "clean",
+        "private",
+        *distortions.NAMES,
+        "distorted_overall",
+        *distortions.NAMES,
+    ]
     assert frame["n"].tolist() == [3589, 3589, 718, 718, 718, 718, 717, 3589] + [3589] * 5
     whole = frame[frame["layout"] == "whole"].set_index("test_set")
     assert whole["accuracy"].round(3).to_dict() == {
-        "clean": 0.5, "private": 0.7, "distorted_overall": 0.5, "gaussian_blur": 0.5, "gaussian_noise": 0.5,
-        "salt_pepper": 0.5, "speckle": 0.2, "occlusion": 0.5,
-    }  # fmt: skip
-    assert whole.loc["clean", ["low", "high"]].tolist() == pytest.approx(evaluation.accuracy_interval(0.5, 3589), abs=2e-4)
+        "clean": 0.5,
+        "private": 0.7,
+        "distorted_overall": 0.5,
+        "gaussian_blur": 0.5,
+        "gaussian_noise": 0.5,
+        "salt_pepper": 0.5,
+        "speckle": 0.2,
+        "occlusion": 0.5,
+    }
+    assert whole.loc["clean", ["low", "high"]].tolist() == pytest.approx(
+        evaluation.accuracy_interval(0.5, 3589), abs=2e-4
+    )
+    assert (frame["capped_loss"] == frame["loss"]).all()  # no loss of these runs reaches the cap
     assert ((frame["loss_low"] < frame["loss"]) & (frame["loss"] < frame["loss_high"])).all()
+
+
+def test_few_huge_losses_move_neither_the_median_nor_much_the_capped_mean():
+    run = FakeRun(0.7, n=1000)
+    before = evaluation.scores(run).set_index(["test_set", "layout"]).loc[("speckle", "whole")]
+    labels = run.labels("speckle")
+    run._logits["speckle"] = run._logits["speckle"].copy()
+    run._logits["speckle"][:3] = 0
+    run._logits["speckle"][[0, 1, 2], (labels[:3] + 1) % 7] = 1e4
+    after = evaluation.scores(run).set_index(["test_set", "layout"]).loc[("speckle", "whole")]
+    assert after.loss > before.loss + 28 and after.median_loss == pytest.approx(before.median_loss, abs=0.01)
+    assert before.capped_loss < after.capped_loss < before.capped_loss + 3 * np.log(1000) / 1000
 
 
 def test_each_section_is_scored_on_its_own_images():
     run = FakeRun(n=3589)
     labels = run.labels("sections")
-    run._logits["sections"] = logits_for(labels, (np.arange(3589) >= 718) & (np.arange(3589) < 1436))  # the second fifth
+    run._logits["sections"] = logits_for(
+        labels, (np.arange(3589) >= 718) & (np.arange(3589) < 1436)
+    )  # the second fifth
     frame = evaluation.scores(run).set_index(["test_set", "layout"])
     sections = frame.xs("section", level="layout")["accuracy"]
-    assert sections.to_dict() == {"gaussian_blur": 0, "gaussian_noise": 1, "salt_pepper": 0, "speckle": 0, "occlusion": 0}
+    assert sections.to_dict() == {
+        "gaussian_blur": 0,
+        "gaussian_noise": 1,
+        "salt_pepper": 0,
+        "speckle": 0,
+        "occlusion": 0,
+    }
     assert frame.loc[("distorted_overall", "whole"), "accuracy"] == pytest.approx(718 / 3589)
 
 

@@ -46,6 +46,11 @@ def test_epochs_scale_with_the_reports():
         {"normalisation": False},
         {"width": 0.5},
         {"wiring": "listing"},
+        {"wiring": "sequential"},
+        {"scale": "byte"},
+        {"annealing": "cosine"},
+        {"study_epochs": 50},
+        {"validation": "by_image"},
         {"augmentation": True},
         {"validation": "test"},
         {"learning_rate": 1e-3},
@@ -60,6 +65,16 @@ def test_epochs_scale_with_the_reports():
 def test_every_field_is_part_of_the_key(change):
     assert dataclasses.replace(Experiment(), **change).key("data") != Experiment().key("data")
     assert Experiment().key("other data") != Experiment().key("data")
+
+
+def test_names_of_stored_runs_stay():
+    """They would change with a default, or with how the key is made: then `results/convert.py` has to rename what is stored."""
+    assert Experiment().key("data").startswith("85da9811b0a1")
+    assert (
+        Experiment(blocks=2, dropout=0.65, augmentation=True, epochs=55, study_epochs=100)
+        .key("data")
+        .startswith("4481f64ed1ad")
+    )
 
 
 def test_a_weights_file_counts_by_its_content(tmp_path):

@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -29,8 +30,12 @@ def same_people():
 @given(n=st.integers(0, 12), seed=st.integers(0, 2**32))
 def test_same_seed_same_bytes(n, seed):
     first, second = faces.draw(n, seed), faces.draw(n, seed)
-    for name, dtype, shape in [("images", np.uint8, (n, 48, 48)), ("labels", np.uint8, (n,)),
-                               ("masks", bool, (n, 48, 48)), ("emotions", np.uint8, (n,))]:
+    for name, dtype, shape in [
+        ("images", np.uint8, (n, 48, 48)),
+        ("labels", np.uint8, (n,)),
+        ("masks", bool, (n, 48, 48)),
+        ("emotions", np.uint8, (n,)),
+    ]:
         values = getattr(first, name)
         assert values.dtype == dtype and values.shape == shape
         assert np.array_equal(values, getattr(second, name))
@@ -72,7 +77,7 @@ def test_images_use_the_range(many):
 
 def test_masks_are_where_a_face_is_expressive(many):
     share = many.masks.mean((1, 2))
-    assert 0.1 < share.min() and share.max() < 0.45 and 0.15 < share.mean() < 0.3
+    assert share.min() > 0.1 and share.max() < 0.45 and 0.15 < share.mean() < 0.3
     often = many.masks.mean(0)  # how often a pixel belongs to the mask
     assert often[:6].max() < 0.02 and often[:, :2].max() < 0.05 and often[:, -2:].max() < 0.05
     assert often[17:20, 14:19].min() > 0.7 and often[17:20, 29:34].min() > 0.7  # both eyes
@@ -113,7 +118,10 @@ def test_muscles_move_as_named(same_people):
 
 def test_neither_trivial_nor_hopeless(many):
     """What a linear reader of the pixels achieves (always "happy" is 25 %), and that it errs between the pairs."""
-    small = lambda images: images.reshape(-1, 24, 2, 24, 2).mean((2, 4)).reshape(-1, 576)
+
+    def small(images):
+        return images.reshape(-1, 24, 2, 24, 2).mean((2, 4)).reshape(-1, 576)
+
     reader = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(small(many.images[:2000]), many.labels[:2000])
     labels, read = many.labels[2000:], reader.predict(small(many.images[2000:]))
     wrong = read != labels
@@ -130,8 +138,10 @@ def test_mistakes_are_named(emotions):
 
 def test_speed():
     """About 2,500 faces a second on one idle core of a 2020s server; 1,000 leaves room for a busy one."""
+
     def seconds():
         start = time.process_time()
         faces.draw(500, 3)
         return time.process_time() - start
+
     assert min(seconds() for _ in range(4)) < 0.5

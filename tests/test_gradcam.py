@@ -83,7 +83,9 @@ def test_the_predicted_class_is_the_default():
     images[:, 5, 5] = 255 - images[:, 5, 5]
     by_default = gradcam.heatmaps(bright_or_dark(), images)["both"]
     for image_class, row in enumerate(by_default):
-        np.testing.assert_allclose(row, gradcam.heatmaps(bright_or_dark(), images, classes=image_class)["both"][image_class])
+        np.testing.assert_allclose(
+            row, gradcam.heatmaps(bright_or_dark(), images, classes=image_class)["both"][image_class]
+        )
         assert row[5, 5] == 0 and row[0, 0] == 1
 
 
@@ -129,7 +131,17 @@ def test_all_layers_at_once_equal_one_model_per_layer_and_image(precision):
         keras.config.set_dtype_policy("float32")
     images = noise(3)
     maps = gradcam.heatmaps(model, images)
-    assert list(maps) == ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv2_3", "conv3_1", "conv3_2", "conv3_3", "conv3_4"]
+    assert list(maps) == [
+        "conv1_1",
+        "conv1_2",
+        "conv2_1",
+        "conv2_2",
+        "conv2_3",
+        "conv3_1",
+        "conv3_2",
+        "conv3_3",
+        "conv3_4",
+    ]
     for name, found in maps.items():
         for image, one in zip(images, found):
             part = keras.Model(model.input, [model.get_layer(name).output, model.output])
@@ -218,7 +230,9 @@ def test_a_trained_network_looks_at_the_expression_more_than_chance():
 
 
 def test_wrong_input_is_refused_in_one_line(small_cnn):
-    sequential = keras.Sequential([keras.Input((SIDE, SIDE, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)])
+    sequential = keras.Sequential(
+        [keras.Input((SIDE, SIDE, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)]
+    )
     inputs = keras.Input((SIDE, SIDE, 1))
     nested = keras.Model(inputs, bright_or_dark()(inputs))
     images = noise(2)

@@ -58,9 +58,7 @@ def test_fused_normalisation_in_bfloat16_keeps_float32_statistics():
     outputs = layer(images, training=True)
     assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
     rounded = ops.convert_to_numpy(ops.cast(ops.cast(images, "bfloat16"), "float32"))
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(layer.moving_mean), 0.01 * rounded.mean((0, 1, 2)), rtol=1e-3
-    )
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.moving_mean), 0.01 * rounded.mean((0, 1, 2)), rtol=1e-3)
     np.testing.assert_allclose(
         ops.convert_to_numpy(layer.moving_variance), 0.99 + 0.01 * rounded.var((0, 1, 2)), rtol=1e-3
     )

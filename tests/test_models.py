@@ -13,39 +13,69 @@ from ferhelpers import models
 from ferhelpers.errors import InputError
 
 
-def parameters(channels, blocks, side=48, inputs=1):
-    """Trainable parameters of the CNN, by hand: convolutions with bias, gamma and beta, the dense layer."""
+def parameters(channels, blocks, unused=(), side=48, inputs=1):
+    """Trainable parameters of the CNN, by hand: convolutions with bias, gamma and beta where they are used, the dense layer."""
     total = 0
-    for filters, convolutions in channels[:blocks]:
-        for _ in range(convolutions):
-            total += 9 * inputs * filters + filters + 2 * filters
+    for block, (filters, convolutions) in enumerate(channels[:blocks], start=1):
+        for convolution in range(1, convolutions + 1):
+            total += 9 * inputs * filters + filters + 2 * filters * ((block, convolution) not in unused)
             inputs = filters
         side //= 2
     return total + side * side * inputs * 7 + 7
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5])
-def test_cnn_has_the_parameters_of_the_report(blocks):
-    model = models.build_cnn(blocks)
+@pytest.mark.parametrize(("wiring", "unused"), [("tutorial", [(2, 3), (5, 4)]), ("sequential", [])])
+def test_cnn_has_the_parameters_of_the_report(blocks, wiring, unused):
+    model = models.build_cnn(blocks, wiring=wiring)
     trainable = sum(np.prod(weight.shape) for weight in model.trainable_weights)
-    assert trainable == parameters([(64, 2), (128, 3), (256, 4), (256, 4), (512, 4)], blocks)
+    assert trainable == parameters([(64, 2), (128, 3), (256, 4), (256, 4), (512, 4)], blocks, unused)
 
 
-def test_cnn_layers_are_named_and_ordered_as_in_the_report():
+def test_five_blocks_have_as_many_parameters_as_the_tutorial_prints():
+    assert models.build_cnn(5).count_params() == 13_111_367
+    assert models.build_cnn(5, wiring="sequential").count_params() == 13_113_927
+
+
+def test_cnn_layers_are_named_and_ordered_as_in_the_tutorial():
     names = [layer.name for layer in models.build_cnn(2, dropout=0.65).layers]
-    assert names == (
-        "input conv1_1 norm1_1 conv1_2 norm1_2 pool1_1 drop1_1 "
-        "conv2_1 norm2_1 conv2_2 norm2_2 conv2_3 norm2_3 pool2_1 drop2_1 flatten output"
-    ).split()
+    assert names == [
+        "input",
+        "rescaling",
+        "conv1_1",
+        "norm1_1",
+        "conv1_2",
+        "norm1_2",
+        "pool1_1",
+        "drop1_1",
+        "conv2_1",
+        "norm2_1",
+        "conv2_2",
+        "norm2_2",
+        "conv2_3",
+        "pool2_1",
+        "drop2_1",
+        "flatten",
+        "output",
+    ]
     assert models.build_cnn(2, dropout=0.65).get_layer("drop2_1").rate == 0.65
     assert models.build_cnn(5).get_layer("conv5_4").filters == 512
+
+
+def test_scale_divides_the_pixels_by_255_or_leaves_them():
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1)).astype("float32")
+    unit, byte = (models.build_cnn(1, width=0.125, scale=scale) for scale in ("unit", "byte"))
+    byte.set_weights(unit.get_weights())
+    np.testing.assert_allclose(
+        unit.predict(images, verbose=0), byte.predict(images / 255, verbose=0), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_options_change_what_they_name():
     plain = [layer.name for layer in models.build_cnn(5, normalisation=False).layers]
     assert not any(name.startswith("norm") for name in plain) and sum(n.startswith("conv") for n in plain) == 17
     assert models.build_cnn(1, width=0.125).get_layer("conv1_1").filters == 8
-    assert models.build_cnn(1, augmentation=True).layers[1].name == "augmentation"
+    assert models.build_cnn(1, augmentation=True, scale="byte").layers[1].name == "augmentation"
 
 
 def test_listing_feeds_block_5_from_block_3():

@@ -82,7 +82,9 @@ def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_
     study = notebook.begin("05_dropout_ablation", {**scope, "EPOCHS": 2, "SEEDS": 4})
     assert list(study.train(STUDY["05_dropout_ablation"])) == ["blocks_4", "dropout_0.5"]
     study.end()
-    assert json.loads((tmp_path / "out/notebooks/05_dropout_ablation.json").read_text())["runs"] == [str(tmp_path / "four")]
+    assert json.loads((tmp_path / "out/notebooks/05_dropout_ablation.json").read_text())["runs"] == [
+        str(tmp_path / "four")
+    ]
     [((experiments, dataset, store), options)] = calls
     assert experiments == STUDY["05_dropout_ablation"](Settings(epochs=2, seed=3))
     assert dataset is study.dataset and store.folder == tmp_path / "out" / "runs" and options == {"seeds": 4}
@@ -127,7 +129,10 @@ def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, f
     for runs, note in [
         ({"final": [as_asked], "baseline": []}, None),
         ({"final": [as_asked], "baseline": [short]}, "trained otherwise than asked: 2 of 100 epochs at rate 0.0001"),
-        ({"final": [faster], "baseline": [short]}, "trained otherwise than asked: 2 of 100 epochs at rate 0.0001, 55 of 55 epochs at rate 0.001"),
+        (
+            {"final": [faster], "baseline": [short]},
+            "trained otherwise than asked: 2 of 100 epochs at rate 0.0001, 55 of 55 epochs at rate 0.001",
+        ),
         ({"final": [as_asked]}, None),
     ]:
         found.clear()
@@ -144,7 +149,12 @@ def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, f
 
 def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):
     frame = pd.DataFrame(
-        {"set": ["clean <b>", "blur & noise"], "report": [0.68712345, np.nan], "run": ["0.71 ± 0.02", "3,589"], "n": [7, 8]}
+        {
+            "set": ["clean <b>", "blur & noise"],
+            "report": [0.68712345, np.nan],
+            "run": ["0.71 ± 0.02", "3,589"],
+            "n": [7, 8],
+        }
     )
     notebook.begin("01_data", scope).table(frame, "table_1", "Accuracy & loss")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "tables" / "table_1.csv"), frame)
@@ -158,7 +168,9 @@ def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):
 
 def test_a_named_index_is_a_column_and_levels_of_columns_are_joined():
     frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("report", "loss"), ("run", "")]))
-    assert '<th scope="col" class="n">report loss</th><th scope="col" class="n">run</th></tr>' in notebook.table_html(frame, "x")
+    assert '<th scope="col" class="n">report loss</th><th scope="col" class="n">run</th></tr>' in notebook.table_html(
+        frame, "x"
+    )
     frame = pd.DataFrame({"a": [1]}, index=pd.Index(["blur"], name="test set"))
     assert '<th scope="col">test set</th><th scope="col" class="n">a</th>' in notebook.table_html(frame, "x")
 

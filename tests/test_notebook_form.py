@@ -79,7 +79,9 @@ def asks_its_question_next(book):
 
 
 def installs_itself_on_colab_first(book):
-    return pages.INSTALLER.match(code(book)[0].source) and all(words in code(book)[0].source for words in ('if "google.colab" in sys.modules:', "%pip install"))
+    return pages.INSTALLER.match(code(book)[0].source) and all(
+        words in code(book)[0].source for words in ('if "google.colab" in sys.modules:', "%pip install")
+    )
 
 
 def has_one_parameters_cell(book):
@@ -87,7 +89,9 @@ def has_one_parameters_cell(book):
 
 
 def begins_and_ends_its_study(book):
-    return any("notebook.begin(" in cell.source for cell in code(book)) and code(book)[-1].source.strip() == "study.end()"
+    return (
+        any("notebook.begin(" in cell.source for cell in code(book)) and code(book)[-1].source.strip() == "study.end()"
+    )
 
 
 def uses_no_formula_that_needs_mathjax(book):
@@ -95,10 +99,20 @@ def uses_no_formula_that_needs_mathjax(book):
 
 
 RULES = [
-    is_valid, has_no_outputs, has_no_pasted_outputs, states_no_measured_number, defines_nothing, names_the_python3_kernel,
-    has_short_cells, begins_with_its_only_h1, asks_its_question_next, installs_itself_on_colab_first,
-    has_one_parameters_cell, begins_and_ends_its_study, uses_no_formula_that_needs_mathjax,
-]  # fmt: skip
+    is_valid,
+    has_no_outputs,
+    has_no_pasted_outputs,
+    states_no_measured_number,
+    defines_nothing,
+    names_the_python3_kernel,
+    has_short_cells,
+    begins_with_its_only_h1,
+    asks_its_question_next,
+    installs_itself_on_colab_first,
+    has_one_parameters_cell,
+    begins_and_ends_its_study,
+    uses_no_formula_that_needs_mathjax,
+]
 
 
 def read(path):
@@ -152,9 +166,16 @@ def test_figures_and_tables_have_one_name_in_the_whole_series():
     found = {}
     for path in NOTEBOOKS:
         for node in ast.walk(tree(read(path))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("figure", "table"):
-                if ast.unparse(node.func.value) == "study" and isinstance(node.args[1], ast.Constant):
-                    found.setdefault((node.func.attr, node.args[1].value), []).append(path.stem)
+            if (
+                (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr in ("figure", "table")
+                )
+                and ast.unparse(node.func.value) == "study"
+                and isinstance(node.args[1], ast.Constant)
+            ):
+                found.setdefault((node.func.attr, node.args[1].value), []).append(path.stem)
     assert {name: where for name, where in found.items() if len(where) > 1} == {}
 
 

@@ -37,7 +37,9 @@ def site(tmp_path_factory):
     for name, title in titles.items():
         cells = [
             new_markdown_cell(f"# {title}"),
-            new_markdown_cell("**What is\nthere?**\n\nMore: [![Open in Colab](https://example.org/b.svg)](https://x.org)"),
+            new_markdown_cell(
+                "**What is\nthere?**\n\nMore: [![Open in Colab](https://example.org/b.svg)](https://x.org)"
+            ),
             new_markdown_cell("To [the next](02_distortions.ipynb) and [a later one](03_baseline.ipynb)"),
             new_code_cell("# On Colab only: install the project"),
             new_code_cell(
@@ -53,29 +55,48 @@ def site(tmp_path_factory):
         nbformat.write(new_notebook(cells=cells), root / "source" / f"{name}.ipynb")
     shutil.copy(root / "source/01_data.ipynb", root / "out/notebooks/01_data.ipynb")
     environment = {
-        "versions": {"python": "3.11", "keras": "3.15"}, "backend": "tensorflow", "precision": "float32",
-        "processor": "A processor", "cores": 2, "gpus": [],
-    }  # fmt: skip
+        "versions": {"python": "3.11", "keras": "3.15"},
+        "backend": "tensorflow",
+        "precision": "float32",
+        "processor": "A processor",
+        "cores": 2,
+        "gpus": [],
+    }
     record = {
-        "notebook": "01_data", "seconds": 75.0, "data": {"banner": "BUILT-IN DRAWN FACES", "drawn": True},
-        "environment": environment, "parameters": {"OUTPUT": "/home/me", "SEED": 0},
+        "notebook": "01_data",
+        "seconds": 75.0,
+        "data": {"banner": "BUILT-IN DRAWN FACES", "drawn": True},
+        "environment": environment,
+        "parameters": {"OUTPUT": "/home/me", "SEED": 0},
         "figures": [{"name": "faces", "alt": ALT, "main": True}, {"name": "other", "alt": "no", "main": False}],
-        "tables": [{"name": "table_1", "caption": "Table 1", "html": table}], "runs": [str(root / "out/runs" / name) for name in ("cnn2-1f", "unfinished")],
-    }  # fmt: skip
-    verdict = {"name": "verdicts", "caption": "Verdicts", "html": notebook.table_html(pd.DataFrame({"claim": ["H1"]}), "Verdicts")}
+        "tables": [{"name": "table_1", "caption": "Table 1", "html": table}],
+        "runs": [str(root / "out/runs" / name) for name in ("cnn2-1f", "unfinished")],
+    }
+    verdict = {
+        "name": "verdicts",
+        "caption": "Verdicts",
+        "html": notebook.table_html(pd.DataFrame({"claim": ["H1"]}), "Verdicts"),
+    }
     other = {**record, "notebook": "02_distortions", "figures": [], "tables": [verdict], "parameters": {"SEED": 1}}
     for content in (record, other):
         (root / "out/notebooks" / f"{content['notebook']}.json").write_text(json.dumps(content))
     config = {
-        "experiment": {"epochs": 55, "seed": 0}, "environment": environment, "parameters": 261_000, "key": "1f", "chosen": [],
-        "data": {"fingerprint": "0123456789abcdef"}, "command": "python run_all.py --profile full",
-    }  # fmt: skip
+        "experiment": {"epochs": 55, "seed": 0},
+        "environment": environment,
+        "parameters": 261_000,
+        "key": "1f",
+        "chosen": [],
+        "data": {"fingerprint": "0123456789abcdef"},
+        "command": "python run_all.py --profile full",
+    }
     (root / "out/runs/cnn2-1f/config.json").write_text(json.dumps(config))
     Store.seal(root / "out/runs/cnn2-1f")
     (root / "out/runs/unfinished").mkdir()
     (root / "out/runs/unfinished/config.json").write_text("half a fi")
     pages.notebook_page(root / "out/notebooks/01_data.ipynb", root / "out/01_data.html", "", "02_distortions")
-    pages.index_page(root / "out", [root / "source" / f"{name}.ipynb" for name in titles], "python run_all.py --output '<x>'")
+    pages.index_page(
+        root / "out", [root / "source" / f"{name}.ipynb" for name in titles], "python run_all.py --output '<x>'"
+    )
     return root / "out"
 
 
@@ -107,7 +128,11 @@ def test_pages_lead_to_one_another(site):
     entries = page.select("ol.notebooks li")
     assert [entry.b.text for entry in entries] == ["The data & its faces", "Five distortions", "Never ran"]
     assert [[link["href"] for link in entry.find_all("a")] for entry in entries] == [["01_data.html"], [], []]
-    assert "What is there?" in entries[0].text and "1 min 15 s" in entries[0].text and "not part of this run" in entries[2].text
+    assert (
+        "What is there?" in entries[0].text
+        and "1 min 15 s" in entries[0].text
+        and "not part of this run" in entries[2].text
+    )
 
 
 def test_pages_of_drawn_faces_say_so(site):
@@ -129,7 +154,16 @@ def test_the_index_shows_verdicts_first_then_figures_tables_and_trainings(site):
     page = parsed(site / "index.html")
     assert [table.caption.text for table in page.find_all("table")][:2] == ["Verdicts", "Table 1"]
     text = page.text
-    for words in ("A processor, 2 cores, no GPU", "float32, tensorflow backend", "keras 3.15", "SEED 0 | 1", "cnn2-1f", "261,000", "0123456789ab", "run_all.py --profile full"):
+    for words in (
+        "A processor, 2 cores, no GPU",
+        "float32, tensorflow backend",
+        "keras 3.15",
+        "SEED 0 | 1",
+        "cnn2-1f",
+        "261,000",
+        "0123456789ab",
+        "run_all.py --profile full",
+    ):
         assert words in text
     assert "python run_all.py --output '<x>'" in text and "/home/me" not in text
     assert [image["src"] for image in page.find_all("img")] == ["figures/faces.png"]
@@ -138,19 +172,35 @@ def test_the_index_shows_verdicts_first_then_figures_tables_and_trainings(site):
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 def test_no_console_message_and_no_sideways_scrolling_on_a_phone(site, tmp_path):
     """Both pages in frames of a phone's width, offline; a script in the frame around them reports their widths."""
-    frames = "".join(f'<iframe src="{(site / name).as_uri()}" width="390"></iframe>' for name in ("index.html", "01_data.html"))
+    frames = "".join(
+        f'<iframe src="{(site / name).as_uri()}" width="390"></iframe>' for name in ("index.html", "01_data.html")
+    )
     script = """onload = () => {
         const roots = [...document.querySelectorAll("iframe")].map(frame => frame.contentDocument.documentElement);
         console.log("too wide by " + roots.map(root => root.scrollWidth - root.clientWidth));
     }"""
     (tmp_path / "phone.html").write_text(f'<link rel="icon" href="data:,">{frames}<script>{script}</script>')
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
-        "--disable-background-networking", "--disable-sync", "--allow-file-access-from-files", f"--user-data-dir={tmp_path}/profile",
-        "--enable-logging=stderr", "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=5000", "--dump-dom",
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-component-update",
+        "--disable-background-networking",
+        "--disable-sync",
+        "--allow-file-access-from-files",
+        f"--user-data-dir={tmp_path}/profile",
+        "--enable-logging=stderr",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
         (tmp_path / "phone.html").as_uri(),
-    ]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "HOME": str(tmp_path)})
+    ]
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "HOME": str(tmp_path)}
+    )
     messages = [line for line in result.stderr.splitlines() if "CONSOLE" in line]
     assert len(messages) == 1 and '"too wide by 0,0"' in messages[0], result.stderr
 
@@ -158,4 +208,6 @@ def test_no_console_message_and_no_sideways_scrolling_on_a_phone(site, tmp_path)
 def test_settings_of_stored_results_are_only_asked_for():
     record = {"environment": {"versions": {}}, "parameters": {"EPOCHS": 100, "RESULTS": ""}}
     stored = {**record, "parameters": {"EPOCHS": 100, "RESULTS": "results"}}
-    assert pages._facts([record]) == [("Settings", "EPOCHS 100")] and pages._facts([stored]) == [("Asked for", "EPOCHS 100")]
+    assert pages._facts([record]) == [("Settings", "EPOCHS 100")] and pages._facts([stored]) == [
+        ("Asked for", "EPOCHS 100")
+    ]

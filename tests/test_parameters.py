@@ -22,7 +22,12 @@ def notebook(tmp_path, source, tags=("parameters",)):
 
 
 def test_declared_reads_names_types_defaults_and_help(tmp_path):
-    source = ['RATE: float = 1e-4  # step of "Adam" # at the start\n', "\n", 'NAME: str = "a # b"\n', "DEEP: bool = True  # or not"]
+    source = [
+        'RATE: float = 1e-4  # step of "Adam" # at the start\n',
+        "\n",
+        'NAME: str = "a # b"\n',
+        "DEEP: bool = True  # or not",
+    ]
     assert list(parameters.declared(notebook(tmp_path, source)).values()) == [
         Parameter("RATE", float, 1e-4, 'step of "Adam" # at the start'),
         Parameter("NAME", str, "a # b", ""),
@@ -69,7 +74,9 @@ def test_an_integer_written_as_text_is_read_back(number):
         parameters.convert(Parameter("X", int, 0, ""), f"{number}.5", "here")
 
 
-@given(st.sampled_from([int, float, bool]), st.text() | st.none() | st.lists(st.integers()) | st.binary() | st.booleans())
+@given(
+    st.sampled_from([int, float, bool]), st.text() | st.none() | st.lists(st.integers()) | st.binary() | st.booleans()
+)
 def test_anything_becomes_the_declared_type_or_an_input_error(kind, value):
     try:
         converted = parameters.convert(Parameter("X", kind, kind(), ""), value, "here")

@@ -34,10 +34,17 @@ def results(levels, sets=("clean", "gaussian_blur", "speckle")):
 def histories(*seeds, epochs=30):
     epoch = np.arange(1, epochs + 1)
     return [
-        pd.DataFrame({"epoch": epoch, "loss": 2 / epoch + seed, "accuracy": 1 - 0.9 / epoch - seed / 100,
-                      "val_loss": 2.5 / epoch + seed, "val_accuracy": 0.8 - 0.7 / epoch - seed / 100})
+        pd.DataFrame(
+            {
+                "epoch": epoch,
+                "loss": 2 / epoch + seed,
+                "accuracy": 1 - 0.9 / epoch - seed / 100,
+                "val_loss": 2.5 / epoch + seed,
+                "val_accuracy": 0.8 - 0.7 / epoch - seed / 100,
+            }
+        )
         for seed in seeds
-    ]  # fmt: skip
+    ]
 
 
 def pixels(count, seed=0):
@@ -134,7 +141,9 @@ def test_bars_of_networks_stand_beside_the_report():
     frame = results(["baseline", "final", "efficientnet"])
     figure = plots.model_bars(frame, "accuracy")
     axes = figure.axes[0]
-    bars = [container for container in axes.containers if container.get_label() in ("baseline", "final", "efficientnet")]
+    bars = [
+        container for container in axes.containers if container.get_label() in ("baseline", "final", "efficientnet")
+    ]
     diamonds = next(line for line in axes.lines if line.get_marker() == "D")
     published = dict(zip(np.round(diamonds.get_ydata(), 6), diamonds.get_xdata()))
     for container in bars:
@@ -167,9 +176,9 @@ def test_no_line_runs_between_networks_of_several_schedules():
 
 
 def test_recall_bars_have_intervals_and_leave_out_what_is_missing():
-    frame = pd.DataFrame({
-        "class": np.repeat(CLASSES, 2), "network": ["baseline", "final"] * 7, "measured": np.linspace(0.1, 0.75, 14),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {"class": np.repeat(CLASSES, 2), "network": ["baseline", "final"] * 7, "measured": np.linspace(0.1, 0.75, 14)}
+    )
     frame["low"], frame["high"] = frame.measured - 0.05, frame.measured + 0.1
     frame.loc[2, ["measured", "low", "high"]] = np.nan
     figure = plots.recall_bars(frame)

@@ -48,12 +48,15 @@ def refused(path, *parts):
 # What is right
 
 
-@pytest.mark.parametrize("content", [
-    CSV,
-    fake_fer.csv(SPLITS, ("emotion", " Usage", " pixels")),  # icml_face_data.csv
-    fake_fer.csv(SPLITS, newline="\r\n"),
-    b"\xef\xbb\xbf" + CSV,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        CSV,
+        fake_fer.csv(SPLITS, ("emotion", " Usage", " pixels")),  # icml_face_data.csv
+        fake_fer.csv(SPLITS, newline="\r\n"),
+        b"\xef\xbb\xbf" + CSV,
+    ],
+)
 def test_csv_layouts(tmp_path, content):
     splits, form = readers.read(write(tmp_path / "a.csv", content))
     assert form == "csv"
@@ -83,7 +86,9 @@ def test_a_pixel_that_moved_into_the_next_row_is_missed(tmp_path):
     lines = CSV.splitlines()
     short, long = (line.split(b",") for line in lines[4:6])
     first, *rest = short[1].split(b" ")
-    lines[4], lines[5] = (b",".join([row[0], b" ".join(pixels), row[2]]) for row, pixels in ((short, rest), (long, [first, long[1]])))
+    lines[4], lines[5] = (
+        b",".join([row[0], b" ".join(pixels), row[2]]) for row, pixels in ((short, rest), (long, [first, long[1]]))
+    )
     refused(write(tmp_path / "a.csv", b"\n".join(lines)), "line 5", "2,303 pixels")
 
 
@@ -93,7 +98,9 @@ def test_csv_with_every_value_quoted_and_no_last_newline(tmp_path):
 
 
 @settings(max_examples=5, deadline=None)
-@given(seed=st.integers(0, 2**32), of_each=st.integers(1, 3), prefix=st.sampled_from(["", "./", "fer2013/", "Ordner ä/b/"]))
+@given(
+    seed=st.integers(0, 2**32), of_each=st.integers(1, 3), prefix=st.sampled_from(["", "./", "fer2013/", "Ordner ä/b/"])
+)
 def test_folder_zip_and_tar_are_equal(tmp_path_factory, seed, of_each, prefix):
     files = fake_fer.members(fake_fer.arrays(of_each, seed))
     expected = {split: [] for split in readers.SPLITS}
@@ -240,9 +247,11 @@ def test_tar_bombs(tmp_path):
     huge = tarfile.TarInfo("x")
     huge.size = 10 * 2**30
     for kind, part in (
-        (tarfile.XHDTYPE, "headers"), (tarfile.XGLTYPE, "headers"), (tarfile.GNUTYPE_LONGNAME, "headers"),
+        (tarfile.XHDTYPE, "headers"),
+        (tarfile.XGLTYPE, "headers"),
+        (tarfile.GNUTYPE_LONGNAME, "headers"),
         (tarfile.REGTYPE, "too large"),
-    ):  # fmt: skip
+    ):
         huge.type = kind
         with gzip.open(tmp_path / "fer.tar.gz", "wb", 1) as file:
             file.write(huge.tobuf(tarfile.GNU_FORMAT) + bytes(2**25))
@@ -265,7 +274,9 @@ def test_crowds_of_members(tmp_path, monkeypatch):
     st.lists(st.tuples(st.integers(0), st.binary(max_size=8)), min_size=1, max_size=4),
 )
 def test_a_scribbled_archive_is_read_or_refused(tmp_path_factory, name, scribbles):
-    path = (fake_fer.write_zip if name == "fer.zip" else fake_fer.write_tar)(tmp_path_factory.getbasetemp() / name, FILES)
+    path = (fake_fer.write_zip if name == "fer.zip" else fake_fer.write_tar)(
+        tmp_path_factory.getbasetemp() / name, FILES
+    )
     content = bytearray(path.read_bytes())
     for position, scribble in scribbles:
         position %= len(content)

@@ -128,8 +128,14 @@ def test_seeds_give_mean_and_range():
     assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
     assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
     assert not any(column.endswith("over seeds") for column in report.side_by_side("15", {"final": runs["final"][:1]}))
-    apart = {"final": [FakeRun(0.15), FakeRun(0.25, confidence=9)]}  # so far that the interval would leave what is possible
-    intervals = report.side_by_side("15", apart).set_index("network").loc["final", ["accuracy: 95 % interval", "loss: 95 % interval"]]
+    apart = {
+        "final": [FakeRun(0.15), FakeRun(0.25, confidence=9)]
+    }  # so far that the interval would leave what is possible
+    intervals = (
+        report.side_by_side("15", apart)
+        .set_index("network")
+        .loc["final", ["accuracy: 95 % interval", "loss: 95 % interval"]]
+    )
     assert all(interval.startswith("0.0") for interval in intervals)
 
 
@@ -139,9 +145,10 @@ def test_four_blocks_and_dropout_30_are_one_training():
     assert report.side_by_side("3", {"blocks_4": run}).loc[3, "accuracy: this run"] == "0.550"
 
 
-@pytest.mark.parametrize("weights, said", [
-    ("none", "random weights"), ("imagenet", "ImageNet weights"), ("sha256:00", "weights from a file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "weights, said",
+    [("none", "random weights"), ("imagenet", "ImageNet weights"), ("sha256:00", "weights from a file")],
+)
 def test_efficientnet_says_where_it_started(weights, said):
     runs = {"efficientnet": [FakeRun(weights=weights, n=100)]}
     assert report.side_by_side("15", runs).loc[2, "network"] == f"EfficientNetB0 ({said})"
@@ -151,7 +158,10 @@ def test_efficientnet_says_where_it_started(weights, said):
 
 def test_overview_has_every_network_and_no_empty_cell():
     assert len(report.overview({})) == len(report.NETWORKS)
-    runs = {"final": [FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})], "no_normalisation": [FakeRun(0.5)]}
+    runs = {
+        "final": [FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})],
+        "no_normalisation": [FakeRun(0.5)],
+    }
     frame = report.overview(runs)
     assert not frame.isna().any(axis=None)
     frame = frame.set_index("network")
@@ -165,7 +175,10 @@ def test_overview_has_every_network_and_no_empty_cell():
 def test_a_reader_s_own_network_has_a_row_behind_the_report_s():
     runs = {"mine": [FakeRun(0.6)]}
     for frame in (report.overview(runs), report.six_sets(runs, "accuracy")):
-        assert frame.network.tolist()[-2:] == [list(report.NETWORKS.values())[-1], "mine"] and frame.seeds.tolist()[-1] == 1
+        assert (
+            frame.network.tolist()[-2:] == [list(report.NETWORKS.values())[-1], "mine"]
+            and frame.seeds.tolist()[-1] == 1
+        )
 
 
 def test_six_sets_have_the_report_s_numbers_behind_the_run_s():
@@ -192,7 +205,12 @@ def test_class_recalls_by_hand():
 
 def test_the_epoch_at_which_a_loss_passes_the_report_s():
     history = {"epoch": [1, 2, 3, 4], "val_loss": [2.0, 1.5, 1.7, 1.9]}
-    runs = {"blocks_1": [FakeRun(history=history)], "final": [FakeRun(history=history)], "listing": [FakeRun(history=history)], "blocks_2": []}
+    runs = {
+        "blocks_1": [FakeRun(history=history)],
+        "final": [FakeRun(history=history)],
+        "listing": [FakeRun(history=history)],
+        "blocks_2": [],
+    }
     frame = report.turning_points(runs).set_index("network")
     assert frame.loc["1 block"].tolist() == ["1 of 100", "1.50", 2, "1.90", "1.79", 3]
     assert frame.loc["final", "last epoch not above it"] == "–"  # the report: 1.10
@@ -240,9 +258,16 @@ def test_recalls_to_draw_are_those_of_the_classes():
 
 
 def test_networks_are_told_apart_by_their_epochs_where_these_are_unequal_shares():
-    short = {name: [FakeRun(n=100, epochs=1 + (name != "efficientnet"))] for name in ("baseline", "final", "efficientnet", "blocks_2")}
+    short = {
+        name: [FakeRun(n=100, epochs=1 + (name != "efficientnet"))]
+        for name in ("baseline", "final", "efficientnet", "blocks_2")
+    }
     assert report.one_schedule(short, short) and report.network_name(short, "final") == "final"
-    full = {"baseline": [FakeRun(n=100, epochs=100)], "final": [FakeRun(n=100, epochs=55)], "efficientnet": [FakeRun(n=100, epochs=20)]}
+    full = {
+        "baseline": [FakeRun(n=100, epochs=100)],
+        "final": [FakeRun(n=100, epochs=55)],
+        "efficientnet": [FakeRun(n=100, epochs=20)],
+    }
     assert report.one_schedule(full, full)
     mixed = {**short, "final": full["final"]}
     assert not report.one_schedule(mixed, mixed) and report.one_schedule(mixed, ["baseline", "blocks_2"])
@@ -250,12 +275,16 @@ def test_networks_are_told_apart_by_their_epochs_where_these_are_unequal_shares(
     assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
     assert report.side_by_side("3", mixed)["blocks"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
     assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
-    assert not report.one_schedule({"baseline": full["baseline"], "final": [FakeRun(n=100, epochs=54)]}, ["baseline", "final"])
+    assert not report.one_schedule(
+        {"baseline": full["baseline"], "final": [FakeRun(n=100, epochs=54)]}, ["baseline", "final"]
+    )
 
 
 def test_what_lacks_a_run_is_a_table_that_says_so():
     runs = {"final": [FakeRun(0.6)], "baseline": []}
-    assert report.compared(runs, "final", "baseline").to_dict("records") == [{"network": "baseline", "result": "not run"}]
+    assert report.compared(runs, "final", "baseline").to_dict("records") == [
+        {"network": "baseline", "result": "not run"}
+    ]
     assert report.histories({"final": []}) == report.confusions({"final": []}) == {}
     assert report.recalls(runs).network.unique().tolist() == ["final"]
     frame = report.public_and_private(runs).set_index("network")
@@ -271,7 +300,11 @@ def test_public_and_private_by_hand():
 
 
 def test_sections_are_set_beside_the_whole():
-    runs = {"final": [FakeRun(0.5, per_set={"sections": (0.4, 2)})], "baseline": [FakeRun(0.5, per_set={"sections": (0.5, 2)})], "blocks_1": []}
+    runs = {
+        "final": [FakeRun(0.5, per_set={"sections": (0.4, 2)})],
+        "baseline": [FakeRun(0.5, per_set={"sections": (0.5, 2)})],
+        "blocks_1": [],
+    }
     frame = report.sections_and_whole(runs).set_index("distortion")
     assert list(frame.index) == list(distortions.NAMES) and set(frame.images) == {200} and set(frame.networks) == {2}
     assert frame["standard error by chance"].tolist() == pytest.approx([(0.25 * (1 / 200 - 1 / 1000)) ** 0.5] * 5)
@@ -286,7 +319,11 @@ def test_sections_without_any_run_are_marked():
 
 
 def test_intervals_over_seeds_are_wider_than_those_of_one():
-    one = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("network").loc["final", "accuracy: 95 % interval"]
+    one = (
+        report.side_by_side("15", {"final": [FakeRun(0.6)]})
+        .set_index("network")
+        .loc["final", "accuracy: 95 % interval"]
+    )
     apart = [FakeRun(0.5), FakeRun(0.6), FakeRun(0.7)]
     several = report.side_by_side("15", {"final": apart}).set_index("network").loc["final", "accuracy: 95 % interval"]
     (low, high), (lower, higher) = (map(float, text.split(" to ")) for text in (one, several))
@@ -295,11 +332,17 @@ def test_intervals_over_seeds_are_wider_than_those_of_one():
 
 def test_means_and_difference_of_compared_networks_are_of_the_same_seeds():
     frame = report.compared({"final": [FakeRun(0.5), FakeRun(0.7)], "baseline": [FakeRun(0.5)]}, "final", "baseline")
-    assert frame.loc[0, ["accuracy: final", "accuracy: baseline", "accuracy: difference"]].tolist() == [0.5, 0.5, "+0.000"]
+    assert frame.loc[0, ["accuracy: final", "accuracy: baseline", "accuracy: difference"]].tolist() == [
+        0.5,
+        0.5,
+        "+0.000",
+    ]
 
 
 def test_compared_networks_differ_by_what_they_differ():
-    frame = report.compared({"final": [FakeRun(0.6)], "baseline": [FakeRun(0.5)]}, "final", "baseline").set_index("test set")
+    frame = report.compared({"final": [FakeRun(0.6)], "baseline": [FakeRun(0.5)]}, "final", "baseline").set_index(
+        "test set"
+    )
     assert list(frame.index) == ["clean", *distortions.NAMES, "private"]
     line = frame.loc["clean"]
     assert (line["accuracy: final"], line["accuracy: baseline"], line["accuracy: difference"]) == (0.6, 0.5, "+0.100")

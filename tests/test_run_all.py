@@ -40,7 +40,9 @@ def study(monkeypatch, tmp_path, faces):
         monkeypatch.setattr(run_all, "ROOT", tmp_path)
         monkeypatch.setattr(run_all, "NOTEBOOKS", names)
         load = data.load  # drawing thousands of faces is another test's matter
-        monkeypatch.setattr(data, "load", lambda source, allow_subset=False: faces if source in ("auto", "builtin") else load(source))
+        monkeypatch.setattr(
+            data, "load", lambda source, allow_subset=False: faces if source in ("auto", "builtin") else load(source)
+        )
         monkeypatch.setenv("PYTHONPATH", str(Path(run_all.__file__).parent))
         monkeypatch.delenv("FER2013", raising=False)
         monkeypatch.chdir(tmp_path)
@@ -81,7 +83,10 @@ def test_a_run_leaves_all_that_was_promised_and_the_next_failure_stops(study, ca
 def test_wrong_input_that_a_notebook_finds_ends_as_wrong_input(study, capfd):
     study("wrong_input")
     assert run_all.main([]) == 2
-    assert capfd.readouterr().err == "run_all.py: wrong_input: weights.h5 holds another network; give that of EfficientNetB0\n"
+    assert (
+        capfd.readouterr().err
+        == "run_all.py: wrong_input: weights.h5 holds another network; give that of EfficientNetB0\n"
+    )
 
 
 def test_a_notebook_that_does_not_end_its_study_is_noticed(study, capfd):
@@ -121,7 +126,17 @@ def test_a_second_run_waits_for_the_first(study):
 
 
 def test_two_trainers_at_once_train_nothing_twice(tmp_path):
-    command = [sys.executable, run_all.__file__, "--data", "builtin", "--output", tmp_path, "--only", "06", "--train-only"]
+    command = [
+        sys.executable,
+        run_all.__file__,
+        "--data",
+        "builtin",
+        "--output",
+        tmp_path,
+        "--only",
+        "06",
+        "--train-only",
+    ]
     for change in ("EPOCHS=2", "FRACTION=0.05", "WIDTH=0.05", "BATCH_SIZE=32"):
         command += ["--set", change]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -189,8 +204,12 @@ def test_values_come_from_defaults_profile_and_command_line_in_that_order(study)
     values = plan("--profile", "full", "--set", "EPOCHS=5", "--seeds", "3", "--data", "builtin").values
     assert list(values) == ["fine", "all_parameters"]
     assert values["fine"] == {
-        "DATA": "builtin", "OUTPUT": str(run_all.ROOT / "outputs" / "full"), "FRACTION": 0.05, "SEED": 2, "EPOCHS": 5,
-    }  # fmt: skip
+        "DATA": "builtin",
+        "OUTPUT": str(run_all.ROOT / "outputs" / "full"),
+        "FRACTION": 0.05,
+        "SEED": 2,
+        "EPOCHS": 5,
+    }
     assert values["all_parameters"]["LEARNING_RATE"] == 1e-4
     assert values["all_parameters"]["SEEDS"] == 3
     assert values["all_parameters"]["WIDTH"] == 0.25
@@ -252,7 +271,9 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_trained(monkey
 
     monkeypatch.setattr(data, "load", lambda source, allow_subset=False: faces)
     monkeypatch.setattr("ferhelpers.models.build_efficientnet", build)
-    monkeypatch.setattr("ferhelpers.training.train_all", lambda experiments, *rest, **options: dict.fromkeys(experiments, []))
+    monkeypatch.setattr(
+        "ferhelpers.training.train_all", lambda experiments, *rest, **options: dict.fromkeys(experiments, [])
+    )
     arguments = ["--profile", "full", "--data", "builtin", "--output", str(tmp_path / "out"), "--train-only"]
     assert run_all.main(arguments) == 2
     assert tried == ["imagenet"] and capfd.readouterr().err == "run_all.py: there is no network\n"
@@ -277,5 +298,7 @@ def test_the_bar_is_live_on_a_terminal(monkeypatch):
         while part := os.read(leader, 10_000):
             shown += part
     lines = shown.decode().replace("\n", "\r").split("\r")
-    assert any(line.startswith(" 25% |██") and "03_baseline  baseline: epoch 2/8  loss 1.2 and more" in line for line in lines)
+    assert any(
+        line.startswith(" 25% |██") and "03_baseline  baseline: epoch 2/8  loss 1.2 and more" in line for line in lines
+    )
     assert max(map(len, lines)) <= 80

@@ -24,5 +24,10 @@ def test_nothing_is_unpickled_evaluated_or_loaded_unsafely(path):
         if name in needed:
             word, value = needed[name]
             assert words.get(word) == value, f"{name} without {word}={value}"
-    imported = [alias.name for node in ast.walk(ast.parse(path.read_text())) for alias in getattr(node, "names", []) if hasattr(alias, "name")]
+    imported = [
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        for alias in getattr(node, "names", [])
+        if hasattr(alias, "name")
+    ]
     assert not {"pickle", "dill", "joblib", "shelve", "marshal"} & set(imported)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferhelpers import distortions, evaluation, training
+from ferhelpers import data, distortions, evaluation, training
 from ferhelpers.data import Dataset, Split
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment
@@ -93,7 +93,9 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(faces, undis
         checkpoint.write_bytes({"torn": content[:5000], "one byte": content, "empty": b""}[damage])
     (checkpoint.parent / ".checkpoint-killed").write_bytes(b"what a killed process left")
     run = training.train(experiment, faces, store, progress=lines.append)
-    assert lines[0] == f"{experiment.slug}: the checkpoint is damaged or of other code; starting anew" and len(lines) == 4
+    assert (
+        lines[0] == f"{experiment.slug}: the checkpoint is damaged or of other code; starting anew" and len(lines) == 4
+    )
     np.testing.assert_array_equal(run.logits("clean"), undisturbed.logits("clean"))
     assert not list(checkpoint.parent.glob(".*"))
 
@@ -180,7 +182,9 @@ def test_the_stored_network_gives_the_stored_logits(faces, undisturbed):
     np.testing.assert_allclose(logits, undisturbed.logits("clean"), rtol=2**-11, atol=1e-5)  # stored in float16
 
 
-@pytest.mark.parametrize("name", ["config.json", "history.csv", "predictions.npz", "gradcam.npz", "model.keras", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "history.csv", "predictions.npz", "gradcam.npz", "model.keras", "manifest.json"]
+)
 def test_one_changed_byte_is_noticed_and_named(faces, tmp_path, undisturbed, name):
     folder = tmp_path / "run"
     shutil.copytree(undisturbed.folder, folder)
@@ -197,7 +201,9 @@ def keep(undisturbed, output, **changes):
     folder = output / "runs" / "-".join(map(str, changes.values()))
     shutil.copytree(undisturbed.folder, folder)
     (folder / "model.keras").unlink()  # its weights need not be there
-    write_json(folder / "config.json", {**undisturbed.config, "experiment": {**undisturbed.config["experiment"], **changes}})
+    write_json(
+        folder / "config.json", {**undisturbed.config, "experiment": {**undisturbed.config["experiment"], **changes}}
+    )
     Store.seal(folder)
 
 
@@ -206,16 +212,22 @@ def test_stored_results_are_what_is_asked_for_or_the_longest_with_all_seeds(face
     asked_for = {"learning_rate": 0.5, "batch_size": 7}
     longest = {"epochs": 12, "seed": 1}
     kept = (
-        {"epochs": 2}, other_rate, {"epochs": 9, "seed": 5, **asked_for}, {"epochs": 9, "seed": 3, **asked_for}, longest,
+        {"epochs": 2},
+        other_rate,
+        {"epochs": 9, "seed": 5, **asked_for},
+        {"epochs": 9, "seed": 3, **asked_for},
+        longest,
         {"epochs": 99, "blocks": 4},
-    )  # fmt: skip
+    )
     for changes in kept:
         keep(undisturbed, tmp_path, **changes)
     store, lines = Store(tmp_path / "other", results=tmp_path), []
     asked = dataclasses.replace(TINY, augmentation=True, epochs=9, learning_rate=0.5, batch_size=7)
     wanted = {
-        "known": asked, "other schedule": dataclasses.replace(asked, epochs=10), "unknown": dataclasses.replace(asked, dropout=0.1),
-    }  # fmt: skip
+        "known": asked,
+        "other schedule": dataclasses.replace(asked, epochs=10),
+        "unknown": dataclasses.replace(asked, dropout=0.1),
+    }
     runs = training.train_all(wanted, faces, store, progress=lines.append)
     assert [run.config["experiment"]["seed"] for run in runs["known"]] == [3, 5] and runs["unknown"] == []
     assert {run.config["experiment"]["epochs"] for run in runs["known"]} == {9}
@@ -231,7 +243,9 @@ def test_stored_results_from_stored_weights_come_before_longer_ones_from_random_
     for changes in ({"epochs": 20, "weights": "none", **network}, {"epochs": 2, "weights": "sha256:00", **network}):
         keep(undisturbed, tmp_path, **changes)
     asked = Experiment(architecture="efficientnetb0", weights="imagenet", dropout=TINY.dropout)
-    (run,) = Store(tmp_path / "other", results=tmp_path).find_all({"efficientnet": asked}, faces.fingerprint)["efficientnet"]
+    (run,) = Store(tmp_path / "other", results=tmp_path).find_all({"efficientnet": asked}, faces.fingerprint)[
+        "efficientnet"
+    ]
     assert run.config["experiment"]["weights"] == "sha256:00"
 
 
@@ -241,8 +255,12 @@ def test_runs_that_were_stopped_where_the_validation_loss_was_lowest(faces, tmp_
     store = Store(tmp_path / "runs")
     run = training.train(shorter, faces, store, progress=silent)
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-    np.testing.assert_array_equal(run.history[columns], undisturbed.history[columns][:2])  # an epoch does not depend on how many follow
-    assert store.find_stopped({"network": asked}, faces.fingerprint) == {"network": []}  # where it would stop is not known
+    np.testing.assert_array_equal(
+        run.history[columns], undisturbed.history[columns][:2]
+    )  # an epoch does not depend on how many follow
+    assert store.find_stopped({"network": asked}, faces.fingerprint) == {
+        "network": []
+    }  # where it would stop is not known
 
     folder = store.path(asked, faces.fingerprint)
     shutil.copytree(undisturbed.folder, folder)
@@ -251,7 +269,9 @@ def test_runs_that_were_stopped_where_the_validation_loss_was_lowest(faces, tmp_
         history.to_csv(folder / "history.csv", index=False)
         Store.seal(folder)
         for where in (store, Store("", results=tmp_path)):
-            found = where.find_stopped({"network": asked, "other": dataclasses.replace(asked, blocks=3)}, faces.fingerprint)
+            found = where.find_stopped(
+                {"network": asked, "other": dataclasses.replace(asked, blocks=3)}, faces.fingerprint
+            )
             assert [run.folder for run in found["network"]] == expected and found["other"] == []
 
 
@@ -260,21 +280,48 @@ def test_results_without_runs_are_refused(tmp_path):
         Store(tmp_path, results=tmp_path)
 
 
-def blank(counts):
-    """A data set of black images with these counts a class in each split."""
+def numbered(counts):
+    """A data set with these counts a class in each split, every image another one."""
     labels = np.repeat(np.arange(7, dtype="uint8"), counts)
-    split = Split(np.zeros((len(labels), 48, 48), "uint8"), labels)
+    images = np.zeros((len(labels), 48, 48), "uint8")
+    images[:, 0, :4] = np.arange(len(labels), dtype="<u4")[:, None].view("uint8")
+    split = Split(images, labels)
     return Dataset(split, split, split, {"form": "made for a test"})
 
 
 def test_validation_is_15_percent_rounded_up_and_stratified():
     """Report, section 3: 24,402 training and 4,307 validation images of FER-2013's class counts."""
     counts = [3995, 436, 4097, 7215, 4830, 3171, 4965]
-    kept, held = training.training_and_validation(Experiment(), blank(counts))
+    dataset = numbered(counts)
+    kept, held = training.training_and_validation(Experiment(), dataset)
     assert (len(kept), len(held)) == (24402, 4307)
     np.testing.assert_allclose(np.bincount(held.labels), 0.15 * np.array(counts), atol=1)
-    everything, public = training.training_and_validation(Experiment(validation="test"), blank(counts))
+    everything, public = training.training_and_validation(Experiment(validation="test"), dataset)
     assert (len(everything), len(public)) == (28709, 28709)
+
+
+def copies(kept, held) -> int:
+    """How many validation images have their pixels among the training images."""
+    trained = {image.tobytes() for image in kept.images}
+    return sum(image.tobytes() in trained for image in held.images)
+
+
+@pytest.mark.skipif("FER2013" not in os.environ, reason="FER2013 names no data")
+def test_no_validation_picture_of_fer_2013_is_trained_on():
+    dataset = data.load(os.environ["FER2013"])
+    sides = training.training_and_validation(Experiment(), dataset)
+    assert [len(side) for side in sides] == [24402, 4307] and copies(*sides) == 0
+    assert copies(*training.training_and_validation(Experiment(validation="by_image"), dataset)) == 309
+
+
+def test_a_cosine_rises_over_a_twentieth_of_the_steps_and_falls_to_zero():
+    rate = training.build(
+        dataclasses.replace(TINY, annealing="cosine", epochs=10, batch_size=10), images=96
+    ).optimizer._learning_rate
+    steps = np.array([float(rate(step)) for step in range(101)])  # 10 epochs of 10 steps
+    np.testing.assert_allclose(steps[:6], 1e-3 * np.arange(6) / 5, atol=1e-9)
+    np.testing.assert_allclose(steps[[5, 100]], [1e-3, 0], atol=1e-9)
+    np.testing.assert_allclose(steps[5:], 1e-3 * (1 + np.cos(np.pi * np.arange(96) / 95)) / 2, atol=1e-9)
 
 
 def test_validation_images_are_not_trained_on(faces):

@@ -68,7 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
 def start(output: Path, options: list[str]) -> subprocess.Popen:
     """run_all.py in a session of its own."""
     command = [sys.executable, str(ROOT / "run_all.py"), "--data", "builtin", "--output", str(output), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def finish(process: subprocess.Popen, seconds: float | None = None) -> None:
@@ -81,7 +83,8 @@ def finish(process: subprocess.Popen, seconds: float | None = None) -> None:
 def compare(one: Path, other: Path) -> list[str]:
     """What differs between two outputs, a line each."""
     one_files, other_files = (
-        {str(path.relative_to(output)) for path in output.rglob("*") if path.suffix != ".lock"} for output in (one, other)
+        {str(path.relative_to(output)) for path in output.rglob("*") if path.suffix != ".lock"}
+        for output in (one, other)
     )
     differences = [f"only in one of the two: {name}" for name in sorted(one_files ^ other_files)]
     for folder in sorted(path.parent for path in (one / "runs").glob("*/manifest.json")):
