@@ -17,8 +17,8 @@ VALIDATIONS = ("separate", "by_image", "test")
 WIRINGS = ("tutorial", "sequential", "listing")
 SCALES = ("unit", "byte")
 ANNEALINGS = ("none", "cosine")
-PACE = ("study_epochs", "learning_rate", "decay", "annealing", "batch_size")  # equal in trainings on one schedule
-SCHEDULE = ("weights", "epochs", *PACE, "precision", "seed")  # what `network` leaves out
+PACE = ("learning_rate", "decay", "annealing", "batch_size")  # with study_epochs: equal in trainings on one schedule
+SCHEDULE = ("weights", "epochs", "study_epochs", *PACE, "precision", "seed")  # what `network` leaves out
 
 
 @dataclass(frozen=True)
