@@ -38,7 +38,7 @@ def begin(name: str, scope: dict) -> Study:
 
     Args:
         name: the notebook's file name without ".ipynb".
-        scope: the notebook's `globals()`; its upper-case numbers, texts and truth values are the parameters.
+        scope: the notebook's `globals()`, with its parameters.
 
     Returns:
         The Study that the notebook works with.
@@ -49,9 +49,7 @@ def begin(name: str, scope: dict) -> Study:
     Used in: 01 to 07.
     """
     began = time.perf_counter()
-    values = {key: scope[key] for key in scope if key.isupper() and isinstance(scope[key], (str, int, float, bool))}
-    for key in values.keys() & parameters.SHARED.keys():
-        parameters.check(key, values[key], "the parameters cell")
+    values = parameters.of_scope(scope)
     study = Study(
         name,
         values,
