@@ -134,7 +134,7 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     chosen = _choose(options.only)
     profile = parameters.read_profile(options.profile)
     for name in profile.keys() & RUN_WIDE.keys():
-        raise InputError(f"profile {options.profile}: {name}: use {RUN_WIDE[name]} instead")
+        raise InputError(f"profiles/{options.profile}.yml: {name}: use {RUN_WIDE[name]} instead")
     changes = _changes(options, {name: declared[name] for name in chosen})
     output = ROOT / "outputs" / options.profile if options.output is None else _path("--output", options.output)
     if output.exists() and not output.is_dir():

@@ -235,7 +235,7 @@ def test_only_takes_numbers_and_names_in_the_order_of_the_series(monkeypatch):
 
 
 def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, monkeypatch, capfd):
-    root = study("01_data", "04_layer_ablation", fixture="all_parameters", fast="04_layer_ablation: {EPOCHS: 2}")
+    root = study("01_data", "04_layer_ablation", fixture="all_parameters", fast="EPOCHS: 2")
     calls = []
 
     def train_all(experiments, dataset, store, seeds, progress):
