@@ -69,9 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _options(arguments)
         plan = make_plan(options, command)
-        print(
-            f"{banner(plan.dataset.subset(next(iter(plan.values.values())).get('FRACTION', 1.0)))}\n{plan.dataset.provenance['note']}"
-        )
+        fraction = next(iter(plan.values.values())).get("FRACTION", 1.0)
+        print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}")
         if options.train_only:
             return train(plan)
         with hold(
@@ -104,8 +103,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--data",
         default="auto",
         metavar="SOURCE",
-        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, kaggle, or the "
-        "path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
+        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, kaggle, "
+        "or the path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
     )
     parser.add_argument("--output", metavar="DIR", help="where everything goes (default: outputs/PROFILE)")
     parser.add_argument("--only", metavar="03,05", help="run these notebooks")
@@ -149,7 +148,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(
-            f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo"
+            f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as "
+            "outputs/demo"
         )
     if results and any("SEEDS" in change for _, change in changes):
         raise InputError(
@@ -231,11 +231,12 @@ def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: 
     """Weights that cannot be had are missed here, not after all the trainings that need none."""
     for name in values:
         for network, experiment in _experiments(name, values[name]).items():
-            if experiment.weights != "none" and network in networks:
-                if not Store(output / "runs").find(experiment, dataset.subset(values[name]["FRACTION"]).fingerprint):
-                    from ferhelpers import models
+            if experiment.weights == "none" or network not in networks:
+                continue
+            if not Store(output / "runs").find(experiment, dataset.subset(values[name]["FRACTION"]).fingerprint):
+                from ferhelpers import training
 
-                    models.build_efficientnet(experiment.weights)
+                training.build(experiment)
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ferhelpers.errors import InputError
 
-ARCHITECTURES = ("cnn", "efficientnetb0")
+ARCHITECTURES = ("cnn", "efficientnetb0", "efficientnet_lite0")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 VALIDATIONS = ("separate", "by_image", "test")
 WIRINGS = ("tutorial", "sequential", "listing")
@@ -26,25 +26,30 @@ class Experiment:
     """One training. Equal experiments on equal data are one run, whoever asks for them.
 
     Attributes:
-        architecture: "cnn" or "efficientnetb0" (which ignores blocks, dropout, normalisation, width, wiring and scale).
+        architecture: "cnn", or "efficientnetb0" or "efficientnet_lite0" (which ignore blocks, dropout, normalisation,
+            width, wiring and scale).
         blocks: blocks of layers of the CNN, 1..5 (report 8.1).
         dropout: rate after every block, 0 <= rate < 1.
         normalisation: batch normalisation after every convolution.
         width: factor on the numbers of filters; 1.0 is the report's.
-        wiring: "tutorial" (the last features of blocks 2 and 5 not normalised, as in the tutorial's code), "sequential" (every
-            convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5 blocks only).
+        wiring: "tutorial" (the last features of blocks 2 and 5 not normalised, as in the tutorial's code), "sequential"
+            (every convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; of 5
+            blocks only).
         scale: "unit" (pixels are divided by 255 before the first convolution) or "byte" (0..255).
-        weights: EfficientNet's start: "none", "imagenet" or the path of a file (its content is what counts).
+        weights: EfficientNet's start: "none", "imagenet" or, of EfficientNetB0, the path of a file (its content is what
+            counts).
         augmentation: random rotation, shift and flip (report 5.2).
-        validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a look at
-            copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained on) or "test"
-            (PublicTest, as in the tutorial; all of Training is trained on).
+        validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a
+            look at copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained on)
+            or "test" (PublicTest, as in the tutorial; all of Training is trained on).
         learning_rate, decay: Adam's rate at step t is learning_rate / (1 + decay * t) (report 6.1.1).
-        annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by a cosine.
+        annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by
+            a cosine.
         epochs, batch_size: passes over the training images, images a step.
         study_epochs: the study's EPOCHS, of which `epochs` is this network's share; None stands for `epochs`.
         precision: "auto" (chosen from the hardware, recorded in the run) or a Keras dtype policy.
         seed: of the initial weights, the order of the images, dropout and augmentation.
+        frozen: train EfficientNet-Lite0's last layer alone, on the ImageNet weights below it.
 
     Raises:
         InputError: a value out of range or an impossible combination.
@@ -68,6 +73,7 @@ class Experiment:
     batch_size: int = 64
     precision: str = "auto"
     seed: int = 0
+    frozen: bool = False
 
     def __post_init__(self):
         if self.study_epochs is None:
@@ -98,6 +104,10 @@ class Experiment:
             raise InputError(f"wiring 'listing' bypasses block 4 of 5, and blocks is {self.blocks}; set blocks to 5")
         if self.architecture == "cnn" and self.weights != "none":
             raise InputError("weights start EfficientNet only; the CNNs are trained from random weights")
+        if self.frozen and (self.architecture, self.weights) != ("efficientnet_lite0", "imagenet"):
+            raise InputError(
+                "frozen keeps the ImageNet weights of EfficientNet-Lite0; this network does not start from them"
+            )
 
     def content(self) -> dict:
         """What makes two experiments the same: all fields, a weights file by its SHA-256 instead of its path."""
@@ -114,11 +124,18 @@ class Experiment:
 
     @staticmethod
     def network(content: dict) -> dict:
-        """Of a `content`, what is trained and on what; not for how long, how fast, or from which random or stored weights."""
-        return {name: value for name, value in content.items() if name not in SCHEDULE}
+        """Of a `content`, what is trained and on what; not for how long, how fast, or from which weights.
+
+        Fields at their defaults do not count, as in `key`: a run that was stored before a field was added lacks it.
+        """
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in SCHEDULE and value != getattr(Experiment, name)
+        }
 
     def followed_by(self, content: dict) -> bool:
-        """Whether the training of this `content` had this experiment's schedule, and pre-trained weights if this one has them."""
+        """Whether the training of this `content` had this schedule, and pre-trained weights if this one has them."""
         same = all(content[name] == getattr(self, name) for name in ("epochs", *PACE))
         return same and (content["weights"] == "none") == (self.weights == "none")
 
@@ -135,7 +152,7 @@ class Experiment:
     def slug(self) -> str:
         """A readable name for folders and progress lines; the key tells apart what it leaves out."""
         if self.architecture != "cnn":
-            return f"{self.architecture}-{self.epochs}epochs-seed{self.seed}"
+            return f"{self.architecture}{'-frozen' * self.frozen}-{self.epochs}epochs-seed{self.seed}"
         parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
         parts += ["nonorm"] * (not self.normalisation) + [self.wiring] * (self.wiring != "tutorial") + [self.scale]
         parts += (
@@ -188,8 +205,8 @@ class Settings:
 
 
 def baselines(settings: Settings) -> dict[str, Experiment]:
-    """The 5-block CNN, augmented: with PublicTest as validation (6.1.1), and with 15 % of Training (6.1.3: the baseline of
-    all later tables). Used in: 03."""
+    """The 5-block CNN, augmented: with PublicTest as validation (6.1.1), and with 15 % of Training (6.1.3: the baseline
+    of all later tables)."""
     return {
         "baseline_test_validation": settings.experiment(augmentation=True, validation="test"),
         "baseline": settings.experiment(augmentation=True),
@@ -197,8 +214,8 @@ def baselines(settings: Settings) -> dict[str, Experiment]:
 
 
 def layer_ablation(settings: Settings) -> dict[str, Experiment]:
-    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks wired as the report's listing has them (block 4
-    bypassed) and without normalisation (8.1, Grad-CAM). Used in: 04."""
+    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks wired as the report's listing has them
+    (block 4 bypassed) and without normalisation (8.1, Grad-CAM)."""
     networks = {f"blocks_{blocks}": settings.experiment(blocks=blocks) for blocks in range(1, 6)}
     return {
         **networks,
@@ -208,13 +225,13 @@ def layer_ablation(settings: Settings) -> dict[str, Experiment]:
 
 
 def dropout_ablation(settings: Settings) -> dict[str, Experiment]:
-    """4 blocks at dropout 0.3 (the `blocks_4` of the layer ablation), 0.5 and 0.65, not augmented (8.2, Tables 9-14). Used in: 05."""
+    """4 blocks at dropout 0.3 (`blocks_4` of the layer ablation), 0.5 and 0.65, not augmented (8.2, Tables 9-14)."""
     higher = {f"dropout_{rate}": settings.experiment(blocks=4, dropout=rate) for rate in (0.5, 0.65)}
     return {"blocks_4": layer_ablation(settings)["blocks_4"], **higher}
 
 
 def final_model(settings: Settings) -> dict[str, Experiment]:
-    """The final network, 2 blocks at dropout 0.65 for 55 epochs, augmented (9), and the baseline. Used in: 06."""
+    """The final network, 2 blocks at dropout 0.65 for 55 epochs, augmented (9), and the baseline."""
     return {
         "baseline": baselines(settings)["baseline"],
         "final": settings.experiment(55, blocks=2, dropout=0.65, augmentation=True),
@@ -222,14 +239,22 @@ def final_model(settings: Settings) -> dict[str, Experiment]:
 
 
 def efficientnet(settings: Settings) -> dict[str, Experiment]:
-    """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it. Used in: 07."""
+    """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it.
+
+    Unless `weights` is "none", also EfficientNet-Lite0 from ImageNet weights, with all layers but the last frozen, and
+    fine-tuned.
+    """
     network = settings.experiment(20, architecture="efficientnetb0", weights=settings.weights, width=1.0)
-    return {**final_model(settings), "efficientnet": network}
+    networks = {**final_model(settings), "efficientnet": network}
+    if settings.weights == "none":
+        return networks
+    lite = dataclasses.replace(network, architecture="efficientnet_lite0", weights="imagenet")
+    return {**networks, "lite_frozen": dataclasses.replace(lite, frozen=True), "lite": lite}
 
 
 def readings(settings: Settings) -> dict[str, Experiment]:
-    """Three networks of the report by each reading of what it leaves open (notebook 06): the scale of the pixels, the wiring, and
-    whether 1 and 2 blocks were augmented after all. `--networks` trains them; no notebook does.
+    """Three networks of the report by each reading of what it leaves open (notebook 06): the scale of the pixels, the
+    wiring, and whether 1 and 2 blocks were augmented after all. `--networks` trains them; no notebook does.
     """
     one, two = ({"blocks": blocks} for blocks in (1, 2))
     final = {"blocks": 2, "dropout": 0.65, "augmentation": True}
@@ -266,7 +291,7 @@ STUDY = {
 
 
 def everything(settings: Settings) -> dict[str, Experiment]:
-    """Every training of the series. Used in: 07, for what the store holds."""
+    """Every training of the series."""
     return {name: experiment for factory in STUDY.values() for name, experiment in factory(settings).items()}
 
 

@@ -62,7 +62,8 @@ def train(
     """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
 
     Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1). The order of the images,
-    dropout and augmentation of an epoch depend on (seed, epoch) alone, so that a resumed training is the undisturbed one.
+    dropout and augmentation of an epoch depend on (seed, epoch) alone, so that a resumed training is the undisturbed
+    one.
 
     Args:
         name: what progress lines call it.
@@ -80,8 +81,8 @@ def train(
 def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[Split, Split]:
     """The images that an experiment is trained and validated on (report 5.3, 6.1.3).
 
-    "separate": as many as 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the
-    rest. They are drawn from the images that occur once in Training, so that none is also trained on;
+    "separate": as many as 15 % of Training, rounded up, stratified by class, the same for every experiment and seed,
+    and the rest. They are drawn from the images that occur once in Training, so that none is also trained on;
     "by_image": the same, drawn from all images;
     "test": all of Training, and PublicTest.
     """
@@ -105,7 +106,7 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
     """
     precision = experiment.precision
     if precision == "auto":
-        precision = backend.best_precision(depthwise=experiment.architecture == "efficientnetb0")
+        precision = backend.best_precision(depthwise=experiment.architecture != "cnn")
     keras.utils.clear_session()
     keras.utils.set_random_seed(experiment.seed)
     previous = keras.config.dtype_policy()
@@ -113,6 +114,8 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
     try:
         if experiment.architecture == "efficientnetb0":
             model = models.build_efficientnet(experiment.weights)
+        elif experiment.architecture == "efficientnet_lite0":
+            model = models.build_efficientnet_lite(experiment.weights, experiment.frozen)
         else:
             model = models.build_cnn(
                 experiment.blocks,
@@ -263,7 +266,7 @@ def _save(path: Path, model: keras.Model, history: list[dict]) -> None:
 
 
 def _restore(path: Path, model: keras.Model) -> list[dict]:
-    """Set the model to its checkpoint and return the history; from a damaged one or one of other code, an empty history."""
+    """Set the model to its checkpoint and return the history; an empty one if it is damaged or of other code."""
     content = read_sealed(path)
     if content is None:
         return []
