@@ -46,20 +46,8 @@ def test_grey_faces_have_the_features_that_pytorch_computes():
     model = models.build_efficientnet_lite("imagenet")
     features = keras.Model(model.input, model.get_layer("avg_pool").output).predict(pattern(1), verbose=0)
     assert model.output.dtype == "float32" and model.output_shape == (None, 7)
-    np.testing.assert_allclose(
-        features.reshape(8, 160).mean(axis=1),
-        [
-            0.8795999884605408,
-            0.6427000164985657,
-            0.5149000287055969,
-            0.5525000095367432,
-            0.677299976348877,
-            0.8669000267982483,
-            0.6186000108718872,
-            0.5464000105857849,
-        ],
-        atol=1e-3,
-    )
+    expected = [0.8796, 0.6427, 0.5149, 0.5525, 0.6773, 0.8669, 0.6186, 0.5464]
+    np.testing.assert_allclose(features.reshape(8, 160).mean(axis=1), expected, atol=1e-3)
 
 
 def test_network_has_the_published_parameters():
