@@ -145,7 +145,7 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
     settings = {}
     for record in records:
         for name, value in record["parameters"].items():
-            if name not in ("DATA", "OUTPUT", "RESULTS"):
+            if name not in ("DATA", "OUTPUT", "RESULTS", "TRAIN"):
                 settings.setdefault(name, []).append(value)
     stored = any(record["parameters"].get("RESULTS") for record in records)
     facts = {

@@ -284,7 +284,7 @@ def test_settings_of_stored_results_are_only_asked_for():
     record = {
         "data": {"banner": "FER-2013"},
         "environment": {"versions": {}},
-        "parameters": {"EPOCHS": 100, "RESULTS": ""},
+        "parameters": {"EPOCHS": 100, "TRAIN": "", "RESULTS": ""},
     }
     stored = {**record, "parameters": {"EPOCHS": 100, "RESULTS": "results"}}
     assert pages._facts([record]) == [("Data", "FER-2013"), ("Settings", "EPOCHS 100")]
