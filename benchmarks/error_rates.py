@@ -107,7 +107,7 @@ def simulate(simulations: int) -> pd.DataFrame:
     rows = []
     for kind, unit in (("accuracy", 0.01), ("loss", 0.05), ("heavy loss", 0.05)):
         spreads = (0.5 * unit, unit, 1.5 * unit)
-        rows += [paired(kind, (1, 1), *case, **settings) for case in itertools.product(spreads, (0.5, 1.0, 2.0))]
+        rows += [paired(kind, (1, 1), *case, **settings) for case in itertools.product(spreads, (0.0, 0.5, 1.0, 2.0))]
         rows += [paired(kind, seeds, spread, **settings) for seeds in ((3, 3), (5, 5), (1, 3)) for spread in spreads]
         differences = itertools.product((1, 3, 5), spreads if kind == "accuracy" else (unit,), (1, 2, 3, 5))
         rows += [
