@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from ferhelpers import evaluation
 
@@ -39,17 +39,20 @@ LOG_SPREAD = {"loss": 1.09, "heavy loss": 1.9}  # of log-normal losses
 
 def values(kind: str, seeds: tuple[int, int], spread: float, difference: float, rng) -> list[np.ndarray]:
     """Two networks on the same images, the first better or worse by `difference`: float (seeds, N) each."""
-    everyone, networks = rng.normal(0, ALL**0.5, IMAGES), []
+    everyone, networks = _normal(rng, ALL, IMAGES), []
     for count, shift in zip(seeds, (difference, 0)):
-        network = rng.normal(0, NETWORK**0.5, IMAGES)
-        difficulty = everyone + network + rng.normal(0, SEED**0.5, (count, IMAGES))
+        difficulty = everyone + _normal(rng, NETWORK, IMAGES) + _normal(rng, SEED, (count, IMAGES))
         level = shift + spread * rng.normal(size=(count, 1))
         if kind == "accuracy":
-            networks.append(difficulty < stats.norm.ppf(ACCURACY + level))
+            networks.append(difficulty < special.ndtri(ACCURACY + level))
         else:
             sigma = LOG_SPREAD[kind]
             networks.append((1 + level) * np.exp(sigma * difficulty - sigma**2 / 2))
     return networks
+
+
+def _normal(rng, variance: float, shape) -> np.ndarray:
+    return variance**0.5 * rng.standard_normal(shape, dtype=np.float32)
 
 
 def curves(seeds: int, correlation: float, difference: float, rng) -> np.ndarray:
@@ -65,11 +68,12 @@ def curves(seeds: int, correlation: float, difference: float, rng) -> np.ndarray
 def paired(kind, seeds, spread, stated=1.0, difference=0.0, *, simulations, rng) -> dict:
     """The row of `evaluation.paired`."""
     several = min(seeds) > 1
-    p_values, alone = np.empty(simulations), np.empty(simulations)
-    for trial in range(simulations):
-        a, b = values(kind, seeds, spread, difference, rng)
-        p_values[trial] = evaluation.paired(a, b, seed_spread=stated * spread).p
-        alone[trial] = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1)).pvalue if several else np.nan
+    p_values, means = [], []
+    for _ in range(simulations):
+        networks = values(kind, seeds, spread, difference, rng)
+        p_values.append(evaluation.paired(*networks, seed_spread=stated * spread).p)
+        means.append([network.mean(axis=1) for network in networks])
+    alone = stats.ttest_ind(*np.swapaxes(means, 0, 1), axis=1).pvalue if several else None
     return {
         "function": "paired",
         "values": kind,
@@ -77,7 +81,7 @@ def paired(kind, seeds, spread, stated=1.0, difference=0.0, *, simulations, rng)
         "spread": spread,
         "stated": stated if max(seeds) == 1 else np.nan,
         "difference": difference,
-        "rate": np.mean(p_values < 0.05),
+        "rate": np.mean(np.array(p_values) < 0.05),
         "seeds_alone": np.mean(alone < 0.05) if several else np.nan,
     }
 

@@ -168,11 +168,8 @@ def paired(a, b, seed_spread: float | None = None, same_networks: bool = False) 
     if same_networks and len(a) != len(b):
         raise InputError(f"{len(a)} and {len(b)} trained networks: the same networks are needed on both sides")
     value, of_image = a.mean() - b.mean(), a.mean(axis=0) - b.mean(axis=0)
-    if same_networks:
-        parts = [_images(of_image), *_seeds([a - b], 0.0)]
-    else:
-        parts = [_images(of_image), *_seeds([a, b], seed_spread)]
-    low, high, p = _student(value, parts)
+    sides, seed_spread = ([a - b], 0.0) if same_networks else ([a, b], seed_spread)
+    low, high, p = _student(value, [_images(of_image), *_seeds(sides, seed_spread)])
     if same_networks and len(a) == 1 and np.isin((a, b), (0, 1)).all():
         p = mcnemar([[np.sum(a * b), np.sum(a > b)], [np.sum(a < b), np.sum((a == 0) & (b == 0))]], exact=True).pvalue
     return Difference(float(value), low, high, float(p), a.shape[1])
