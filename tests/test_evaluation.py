@@ -181,9 +181,8 @@ def test_paired_over_seeds_counts_images_once_and_the_rest_once():
     assert difference.high - difference.low == pytest.approx(2 * 1.96 * error, rel=0.06)
     low, high = evaluation.mean_interval(a)
     assert high - low == pytest.approx(2 * 1.96 * (error**2 / 2) ** 0.5, rel=0.06)
-    a, b = (
-        rng.normal(0, 4, (2, 400)) for _ in "ab"
-    )  # nothing but the rest: never less than that, however close the seeds
+    # Nothing but the rest: never less than that, however close the means of two seeds lie.
+    a, b = (rng.normal(0, 4, (2, 400)) for _ in "ab")
     error = (2 * 4**2 / 2 / 400) ** 0.5
     assert evaluation.paired(a, b).high - evaluation.paired(a, b).low >= 2 * 1.96 * error * 0.9
 
