@@ -1,15 +1,23 @@
 # make run: the environment, then the whole study on the built-in faces. make test: the environment, then the tests.
+# make check: the tests that take less than a minute. make lint: style, by ruff.
 # make bench: speed and memory beside the tutorials' ways. make torture: the study killed 25 times, beside an undisturbed one.
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: run test bench torture env clean
+.PHONY: run test check lint bench torture env clean
 
 run: env
 	$(VENV)/bin/python run_all.py --profile demo --data builtin
 
 test: env
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+check: env
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m "not slow" tests
+
+lint: env
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
 bench: env
 	$(VENV)/bin/python benchmarks/bench.py

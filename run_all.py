@@ -40,7 +40,6 @@ NOTEBOOKS = (
     "06_final_model",
     "07_efficientnet",
 )
-PROFILES = ("demo", "fast", "full")
 RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results"}  # one value for all notebooks
 
 
@@ -95,7 +94,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--profile", choices=PROFILES, default="demo", help="which profiles/*.yml (default: demo)")
+    parser.add_argument(
+        "--profile",
+        choices=parameters.PROFILES,
+        default="demo",
+        help="profiles/*.yml, or the report's protocol (default: demo)",
+    )
     parser.add_argument(
         "--data",
         default="auto",
@@ -112,7 +116,6 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         metavar="NAME=VALUE",
         help="a parameter, in every notebook that has it; may be repeated",
     )
-    parser.add_argument("--seeds", metavar="N", help="train each network with N seeds")
     parser.add_argument("--results", metavar="DIR", help="show the runs of that output folder; train nothing")
     parser.add_argument("--train-only", action="store_true", help="run the trainings without Jupyter")
     parser.add_argument("--networks", metavar="final,blocks_1", help="with --train-only: train these networks")
@@ -129,10 +132,9 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     _check_backend()
     declared = {name: parameters.declared(_notebook(name)) for name in NOTEBOOKS}
     chosen = _choose(options.only)
-    profile = parameters.read_profile(ROOT / "profiles" / f"{options.profile}.yml", declared)
-    for name, section in profile.items():
-        for key in section.keys() & RUN_WIDE.keys():
-            raise InputError(f"profiles/{options.profile}.yml: section {name}: {key}: use {RUN_WIDE[key]} instead")
+    profile = parameters.read_profile(options.profile)
+    for name in profile.keys() & RUN_WIDE.keys():
+        raise InputError(f"profiles/{options.profile}.yml: {name}: use {RUN_WIDE[name]} instead")
     changes = _changes(options, {name: declared[name] for name in chosen})
     output = ROOT / "outputs" / options.profile if options.output is None else _path("--output", options.output)
     if output.exists() and not output.is_dir():
@@ -155,13 +157,14 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         )
     if results and options.train_only:
         raise InputError("--results trains nothing, and --train-only shows nothing; give one of the two")
-    shared = {"DATA": _source(options.data), "OUTPUT": str(output), "RESULTS": str(results)}
+    shared = {"DATA": _source(options.data), "OUTPUT": str(output), "TRAIN": "", "RESULTS": str(results)}
     values = {}
     for name in chosen:
-        layers = [(f"profile {options.profile}", profile.get(name, {}))]
-        for where, change in [*changes, *(("command line", {key: value}) for key, value in shared.items())]:
-            layers.append((where, {key: value for key, value in change.items() if key in declared[name]}))
-        values[name] = parameters.merge(declared[name], *layers)
+        layers = [(f"profile {options.profile}", profile), *changes, ("command line", shared)]
+        own = [
+            (where, {key: value for key, value in layer.items() if key in declared[name]}) for where, layer in layers
+        ]
+        values[name] = parameters.merge(declared[name], *own)
         _absolute_weights(values[name])
     dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
     if results and values.keys() & STUDY.keys():
@@ -236,11 +239,11 @@ def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: 
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:
-    """--set and --seeds as (where, {name: text}); each must be a parameter of at least one chosen notebook."""
+    """--set as (where, {name: text}); each must be a parameter of at least one chosen notebook."""
     changes = []
-    for text in [*options.set, *([f"SEEDS={options.seeds}"] if options.seeds is not None else [])]:
+    for text in options.set:
         name, equals, value = text.partition("=")
-        where = f"--set {text}" if text in options.set else f"--seeds {options.seeds}"
+        where = f"--set {text}"
         known = sorted({key for found in declared.values() for key in found} - RUN_WIDE.keys())
         if not equals:
             raise InputError(f"{where}: write NAME=VALUE")

@@ -3,7 +3,7 @@
 
     python benchmarks/bench.py              all of it: outputs/bench/bench.json, bench.md, bench.png
     python benchmarks/bench.py --only csv   some of it anew
-    python benchmarks/bench.py --readme     the README's table, from the last outputs/bench/bench.json
+    python benchmarks/bench.py --readme     the table of benchmarks/README.md, from the last outputs/bench/bench.json
 
 Every measurement has a process of its own, which starts cold and whose peak memory is its own; the two sides alternate,
 `--repeats` times, and the median counts. The bound is what training would reach if it were one large matrix product.
@@ -28,8 +28,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "outputs" / "bench"
-README = ROOT / "README.md"
-REFERENCE = Path(__file__).with_name("bench.json")  # what the README's table is made from
+README = Path(__file__).with_name("README.md")
+REFERENCE = Path(__file__).with_name("bench.json")  # what the table of benchmarks/README.md is made from
 WHAT = {
     "training_1": ("Training, 1 block", "images/s"),
     "training_2": ("Training, 2 blocks", "images/s"),
@@ -42,6 +42,7 @@ WHAT = {
     "bound_5": ("Share of the bound, 5 blocks", "images/s"),
 }
 BATCH = 64
+PLAIN = {"wiring": "sequential", "scale": "byte"}  # the network of plain_networks.py
 
 
 def main() -> None:
@@ -50,7 +51,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="processes a side (default: 2)")
     parser.add_argument("--size", type=float, default=1.0, help="share of the work, to try it out (default: 1)")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--readme", action="store_true", help="write the README's table from the last results")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the table of benchmarks/README.md from the last results"
+    )
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "SIDE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -116,7 +119,7 @@ def training(side: str, size: float, blocks: int) -> float:
         from ferhelpers import backend, experiments
         from ferhelpers import training as study
 
-        model = study.build(experiments.Experiment(blocks=blocks, augmentation=True))
+        model = study.build(experiments.Experiment(blocks=blocks, augmentation=True, **PLAIN))
         train = backend.epoch_function(model, images[..., None], labels, BATCH)
         train(np.arange(2 * BATCH))
         return len(images) / _seconds(lambda: train(np.arange(len(images))))
@@ -145,7 +148,7 @@ def bound(side: str, size: float, blocks: int) -> float:
 
 
 def flops(blocks: int) -> float:
-    """Arithmetic of the convolutions for one training image: forward, gradient by the weights, gradient by the input."""
+    """Arithmetic of the convolutions for a training image: forward, gradients by the weights and by the input."""
     from ferhelpers.models import BLOCKS
 
     total, channels, side = 0, 1, 48
@@ -199,7 +202,7 @@ def gradcam(side: str, size: float) -> float:
     from ferhelpers import training as study
 
     images = pictures(max(1, round(32 * size)))
-    model = study.build(experiments.Experiment(normalisation=False, precision="float32"))
+    model = study.build(experiments.Experiment(normalisation=False, precision="float32", **PLAIN))
     if side == "ours":
         return _seconds(lambda: gradcam.heatmaps(model, images))
     layers = gradcam.conv_layers(model)
@@ -263,7 +266,7 @@ def write(lines: list[dict], folder: Path) -> None:
 
 
 def write_readme(name: str, text: str) -> None:
-    """Put a text into the README, between its two comments of this name."""
+    """Put a text into benchmarks/README.md, between its two comments of this name."""
     between = re.compile(f"(?<=<!-- {name} -->\n).*(?=<!-- end of {name} -->)", re.DOTALL)
     README.write_text(between.sub(lambda _: f"{text}\n", README.read_text()))
 

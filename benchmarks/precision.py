@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Does speed cost skill? The final network trained in float32 with Keras' own normalisation, and the fast way, from the same seeds.
+"""Does speed cost skill? The final network in float32 with Keras' own normalisation beside the fast way, seed by seed.
 
-    python benchmarks/precision.py --data fer2013.zip     outputs/bench/precision.csv, and the comparison on the terminal
-    python benchmarks/precision.py --readme               the README's table, from the last outputs/bench/precision.csv
+    python benchmarks/precision.py --data fer2013.zip   outputs/bench/precision.csv, and the comparison on the terminal
+    python benchmarks/precision.py --readme             the table of benchmarks/README.md, from the last precision.csv
 
-The fast way is what the study does on this machine: the precision that the hardware computes in, the fused normalisation.
-Trained on `--fraction` of Training, tested on all test images. A call that was cut off goes on where it stopped.
+The fast way is what the study does on this machine: the precision that the hardware computes in, the fused
+normalisation. Trained on `--fraction` of Training, tested on all test images. A call that was cut off continues.
+The network has the wiring, scale and validation images that the study had first.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from scipy import stats
 from ferhelpers import backend, data, experiments, training
 from ferhelpers.runs import Store
 
-REFERENCE = Path(__file__).with_name("precision.csv")  # what the README's table is made from
+REFERENCE = Path(__file__).with_name("precision.csv")  # what the table of benchmarks/README.md is made from
 
 
 def main(arguments=None) -> None:
@@ -30,11 +31,9 @@ def main(arguments=None) -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--fraction", type=float, default=0.1, help="share of Training (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--width", type=float, default=1.0, help="factor on the numbers of filters, to try it out (default: 1)"
-    )
+    parser.add_argument("--width", type=float, default=1.0, help="factor on the numbers of filters (default: 1)")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--readme", action="store_true", help="write the README's table from the last results")
+    parser.add_argument("--readme", action="store_true", help="write the table of benchmarks/README.md")
     options = parser.parse_args(arguments)
     if options.readme:
         shutil.copyfile(options.output / "precision.csv", REFERENCE)
@@ -49,7 +48,7 @@ def compare(options) -> pd.DataFrame:
     """One row a training: side, precision, seed, accuracy and loss on PublicTest and PrivateTest together."""
     dataset = data.load(options.data)
     dataset = dataclasses.replace(dataset, training=dataset.subset(options.fraction).training)
-    final = experiments.final_model(experiments.Settings(width=options.width))["final"]
+    final = experiments.readings(experiments.Settings(width=options.width))["final_earlier"]
     rows = []
     for seed in range(options.seeds):
         for side in ("fast", "plain"):
@@ -57,10 +56,8 @@ def compare(options) -> pd.DataFrame:
                 final, epochs=options.epochs, seed=seed, precision="auto" if side == "fast" else "float32"
             )
             store = Store(options.output / "precision" / side)
-            fused = (
-                backend.fused_batch_normalisation if side == "fast" else lambda *arguments: None
-            )  # None: Keras' own layer
-            with mock.patch.object(backend, "fused_batch_normalisation", fused):
+            own = {"fast": backend.fused_batch_normalisation, "plain": lambda *arguments: None}  # None: Keras' layer
+            with mock.patch.object(backend, "fused_batch_normalisation", own[side]):
                 run = training.train(experiment, dataset, store, f"{side}, seed {seed}")
             scores = run.metrics.set_index("test_set").loc[["clean", "private"], ["accuracy", "loss"]].mean()
             precision = run.config["environment"]["precision"]
@@ -76,9 +73,8 @@ def table(frame: pd.DataFrame) -> str:
         test = stats.ttest_ind(fast, plain, equal_var=False)
         low, high = test.confidence_interval()
         spreads = " | ".join(f"{values.mean():.3f} ± {values.std():.3f}" for values in (fast, plain))
-        lines.append(
-            f"| {metric} | {spreads} | {fast.mean() - plain.mean():+.3f} ({low:+.3f} to {high:+.3f}; p {test.pvalue:.2f}) |"
-        )
+        difference = f"{fast.mean() - plain.mean():+.3f} ({low:+.3f} to {high:+.3f}; p {test.pvalue:.2f})"
+        lines.append(f"| {metric} | {spreads} | {difference} |")
     precisions = frame.groupby("side").precision.first()
     return "\n".join(
         [*lines, "", f"fast: {precisions['fast']}; plain: {precisions['plain']}; {frame.seed.nunique()} seeds each."]

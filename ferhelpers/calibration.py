@@ -100,8 +100,8 @@ def gaps(runs: dict, first: str, second: str) -> pd.DataFrame:
         runs: name -> its runs; the first seed of each is compared.
 
     Returns:
-        DataFrame, one row a whole test set: test set, gap in loss (first minus second), confidence, left, its 95 % interval
-        (`evaluation.paired`), left at best (each network at the best temperature for this test set, by its labels: a
+        DataFrame, one row a whole test set: test set, gap in loss (first minus second), confidence, left, its 95 % interval (paired
+        bootstrap over images), left at best (each network at the best temperature for this test set, by its labels: a
         diagnostic). Where one was not run, a table that says so.
 
     Used in: 05, 06, 07.

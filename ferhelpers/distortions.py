@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pandas as pd
 from scipy.special import ndtri
 
 from ferhelpers.errors import InputError
@@ -327,6 +328,21 @@ def noise_sets(dataset, seed=0):
     return {
         f"noise/{name}": replace(split, images=NOISE_READINGS[name](split.images, seed)) for name, split in sets.items()
     }
+
+
+def strengths(images: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """How far a pixel moves on average, in grey levels: a row a distortion; columns "the report's form" and its severities.
+
+    Args:
+        images: uint8 (N, 48, 48), 0..255.
+        seed: int from 0.
+    """
+    forms = {"the report's form": {}, **{f"severity {s}": {"form": "textbook", "severity": s} for s in SEVERITIES}}
+    change = {
+        form: [np.abs(apply(name, images, **options, seed=seed).astype(int) - images).mean() for name in NAMES]
+        for form, options in forms.items()
+    }
+    return pd.DataFrame(change, index=pd.Index(NAMES, name="distortion"))
 
 
 def sharpness(images):

@@ -13,15 +13,20 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import ANNEALINGS, PRECISIONS, SCALES
 
+PROFILES = ("demo", "fast", "full")  # "full" is the report's protocol, the defaults of the notebooks
+FOLDER = Path(__file__).resolve().parents[1] / "profiles"
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 # The parameters that mean the same in every notebook: type, whether a value is allowed, and what is.
 SHARED = {
     "DATA": (str, bool, "auto, builtin, kaggle or a path"),
     "OUTPUT": (str, bool, "the path of a folder"),
+    "TRAIN": (str, lambda v: v in ("", *PROFILES), f"empty or one of {', '.join(PROFILES)}"),
     "RESULTS": (str, lambda v: True, "the path of a folder, or empty"),
     "FRACTION": (float, lambda v: 0 < v <= 1, "more than 0 and at most 1"),
     "SUBSET": (bool, lambda v: True, "true or false"),
@@ -123,7 +128,8 @@ def merge(parameters: dict[str, Parameter], *layers: tuple[str, dict]) -> dict:
 
 
 def convert(parameter: Parameter, value, where: str):
-    """`value` as the parameter's type (text such as "1e-4" is read), or InputError."""
+    """`value` as the parameter's type (NumPy numbers, paths and text such as "1e-4" are read), or InputError."""
+    value = value.item() if isinstance(value, np.generic) else str(value) if isinstance(value, Path) else value
     if isinstance(value, str) and parameter.type is bool:
         value = {"true": True, "false": False}.get(value.lower(), value)
     elif isinstance(value, str) or (parameter.type is float and type(value) is int):
@@ -145,33 +151,45 @@ def check(name: str, value, where: str, kind: type | None = None) -> None:
         raise InputError(f"{where}: {name} cannot be {value!r}; it must be {right}")
 
 
-def read_profile(path: Path, notebooks: dict[str, dict[str, Parameter]]) -> dict[str, dict]:
-    """Reads a profile: one section a notebook, holding values for parameters that it declares.
-
-    Args:
-        path: a YAML file.
-        notebooks: {notebook: its declared parameters}.
-
-    Returns:
-        {notebook: {parameter: value}} for the sections in the file.
+def of_scope(scope: dict) -> dict:
+    """A notebook's parameters from its `globals()`: the names in SHARED; where TRAIN names a profile, with its values.
 
     Raises:
-        InputError: unreadable, not YAML, an unknown section or parameter, a wrong value.
+        InputError: a value of another type or out of range.
+    """
+    known = {name: parameter for name, parameter in _shared().items() if name in scope}
+    values = merge(known, ("the parameters cell", {name: scope[name] for name in known}))
+    if values.get("TRAIN"):
+        profile = {**read_profile(values["TRAIN"]), "RESULTS": ""}
+        values |= {name: value for name, value in profile.items() if name in known}
+    return values
+
+
+def read_profile(profile: str) -> dict:
+    """The values of a profile, {parameter: value}; those of "full" are the defaults of the notebooks.
+
+    Args:
+        profile: one of PROFILES; profiles/PROFILE.yml has lines NAME: value, for every notebook that declares NAME.
+
+    Raises:
+        InputError: unreadable, not YAML, an unknown parameter, a wrong value.
     """
     import yaml
 
+    if profile == "full":
+        return {}
+    path = FOLDER / f"{profile}.yml"
     try:
-        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(sections, dict):
-        raise InputError(f"{path}: a profile has one section a notebook: {', '.join(notebooks)}")
-    for name, values in sections.items():
-        if name not in notebooks:
-            raise InputError(f"{path}: there is no notebook {name}; there are {', '.join(notebooks)}")
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: section {name} must hold lines NAME: value")
-        merge(notebooks[name], (f"{path}: section {name}", values))
-    return sections
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a profile has lines NAME: value")
+    merged = merge(_shared(), (str(path), values))
+    return {name: merged[name] for name in values}
+
+
+def _shared() -> dict[str, Parameter]:
+    return {name: Parameter(name, kind, kind(), "") for name, (kind, *_) in SHARED.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ferhelpers import claims, defects, parameters, report
-from ferhelpers.experiments import STUDY, Settings, everything
+from ferhelpers.experiments import Settings, everything
 from ferhelpers.notebook import hardware
 from ferhelpers.runs import Store
 
@@ -23,11 +23,9 @@ def summary() -> str:
     """For each schedule the networks that were run, on the report's six test sets; from the report's own schedule more."""
     store = Store(RESULTS, results=RESULTS)
     fingerprint = store.results[0].config["data"]["fingerprint"]
-    declared = {name: parameters.declared(ROOT / "notebooks" / f"{name}.ipynb") for name in STUDY}
     parts = []
     for profile, title in SCHEDULES.items():
-        values = parameters.read_profile(ROOT / "profiles" / f"{profile}.yml", declared)["07_efficientnet"]
-        asked = everything(Settings.from_parameters(values))
+        asked = everything(Settings.from_parameters(parameters.read_profile(profile)))
         runs = store.find_as_asked(asked, fingerprint)
         parts += [f"### {title} (`--profile {profile}`)", *_six_sets(runs)]
         trained = [run for found in runs.values() for run in found]

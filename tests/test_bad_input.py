@@ -225,8 +225,8 @@ ARGUMENTS = [
     (["--set", "DATA=builtin"], "use --data instead"),
     (["--set", "OUTPUT=x"], "use --output instead"),
     (["--set", "RESULTS=x"], "use --results instead"),
-    (["--only", "01", "--seeds", "2"], "no chosen notebook has a parameter SEEDS"),
-    (["--seeds", "-3"], "SEEDS cannot be -3"),
+    (["--only", "01", "--set", "SEEDS=2"], "no chosen notebook has a parameter SEEDS"),
+    (["--set", "SEEDS=-3"], "SEEDS cannot be -3"),
     (["--networks", "final"], "a notebook needs all of its networks"),
     (
         ["--train-only", "--networks", "finale"],
@@ -242,7 +242,7 @@ ARGUMENTS = [
         "holds no run on these images: give the data that they were trained on",
     ),
     (["--results", __file__], "no folder runs is there"),
-    (["--results", str(ROOT / "results" / "fer2013"), "--seeds", "2"], "--results shows every seed that is stored"),
+    (["--results", str(ROOT / "results" / "fer2013"), "--set", "SEEDS=2"], "--results shows every seed that is stored"),
     (["--results", "notebooks"], "no folder runs is there"),
     (["--output", __file__], "is a file; give a folder"),
     (["--output", str(ROOT)], "is the project itself, whose notebooks would be overwritten"),
@@ -251,7 +251,7 @@ ARGUMENTS = [
     (["--output", "x\udcff"], "cannot be the path of a file"),
     (["--output", ""], "--output is empty"),
     (["--data", ""], "--data is empty"),
-    (["--set", "SEED=2147483647", "--seeds", "2"], "SEED cannot be"),
+    (["--set", "SEED=2147483647", "--set", "SEEDS=2"], "SEED cannot be"),
     (["--data"], "expected one argument"),
 ]
 for notebook in run_all.NOTEBOOKS:

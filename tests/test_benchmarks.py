@@ -1,4 +1,4 @@
-"""The benchmarks compare like with like, and the README's table is theirs."""
+"""The benchmarks compare like with like, and the table of benchmarks/README.md is theirs."""
 
 import json
 import random
@@ -40,20 +40,8 @@ def test_the_readme_shows_the_stored_benchmark():
 
 
 def test_the_fast_way_is_compared_with_the_plain_one(tmp_path, capsys):
-    arguments = [
-        "--data",
-        "builtin",
-        "--epochs",
-        "1",
-        "--fraction",
-        "0.05",
-        "--seeds",
-        "2",
-        "--width",
-        "0.05",
-        "--output",
-        str(tmp_path),
-    ]
+    options = {"data": "builtin", "epochs": 1, "fraction": 0.05, "seeds": 2, "width": 0.05, "output": tmp_path}
+    arguments = [f"--{name}={value}" for name, value in options.items()]
     precision.main(arguments)
     frame = pd.read_csv(tmp_path / "precision.csv").set_index(["side", "seed"])
     assert frame.precision["plain"].eq("float32").all() and frame.precision["fast"].eq(backend.best_precision()).all()
@@ -73,7 +61,7 @@ def test_the_readme_shows_the_stored_comparison():
 
 
 def test_the_comparison_is_welchs():
-    """Two seeds a side, by hand: means 0.3 and 0.5 with standard errors of 0.1 each, so t = -1.41 on 2 degrees of freedom."""
+    """Two seeds a side, by hand: means 0.3 and 0.5, standard errors of 0.1, so t = -1.41 on 2 degrees of freedom."""
     rows = [
         ("fast", "bfloat16", 0, 0.2, 1.0),
         ("fast", "bfloat16", 1, 0.4, 1.2),
@@ -115,13 +103,13 @@ def test_both_sides_distort_alike():
 
 
 def test_both_sides_build_the_same_network():
-    ours, plain = training.build(Experiment(blocks=3)), plain_networks.build(3)
+    ours, plain = training.build(Experiment(blocks=3, **bench.PLAIN)), plain_networks.build(3)
     assert [weights.shape for weights in ours.get_weights()] == [weights.shape for weights in plain.get_weights()]
 
 
 def test_both_sides_find_the_same_heat():
     images = bench.pictures(3)
-    model = training.build(Experiment(blocks=2, width=0.1, normalisation=False, precision="float32"))
+    model = training.build(Experiment(blocks=2, width=0.1, normalisation=False, precision="float32", **bench.PLAIN))
     for layer, maps in gradcam.heatmaps(model, images).items():
         plain = [plain_networks.gradcam(model, image, layer) for image in images]
         np.testing.assert_allclose(maps, plain, atol=1e-4)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib import pyplot as plt
 from PIL import Image
 
@@ -175,6 +176,33 @@ def test_a_named_index_is_a_column_and_levels_of_columns_are_joined():
     assert '<th scope="col">test set</th><th scope="col" class="n">a</th>' in notebook.table_html(frame, "x")
 
 
+def test_answer_and_claims_are_shown_and_kept(scope, shown, tmp_path):
+    claims = pd.DataFrame(
+        {
+            "claim": ["Two < three", "Three > two"],
+            "verdict": ["supported", "not run"],
+            "epochs": "100 of 100",
+            "report says": "0.60 against 0.55",
+            "this run": ["0.61 against 0.57", "not run"],
+            "evidence": "1 of 1 intervals",
+            "source": "7, Table 3",
+            "short schedule": ["contradicted", None],
+        }
+    )
+    study = notebook.begin("01_data", scope)
+    study.answer(["Blur & noise hurt.", "No more."])
+    study.claims(claims)
+    study.end()
+    answer, lines = (BeautifulSoup(objects[0].data, "html.parser") for objects, _ in shown)
+    assert [item.text for item in answer.select("ul.answer li")] == ["Blur & noise hurt.", "No more."]
+    assert [line.summary.span.text for line in lines.select(".claims details")] == ["Two < three", "Three > two"]
+    assert [word.text for word in lines.select("b")] == ["supported", "contradicted", "not run"]
+    assert [page.find_all("p")[-1].text for page in (answer, lines)] == [notebook.DRAWN] * 2
+    record = json.loads((tmp_path / "out/notebooks/01_data.json").read_text())
+    assert record["answer"] == ["Blur & noise hurt.", "No more."]
+    assert record["claims"] == claims.fillna("").to_dict("records")
+
+
 @pytest.mark.parametrize("name, words", [("../up", "x"), ("Name", "x"), ("", "x"), ("name", " ")])
 def test_figures_and_tables_need_a_plain_name_and_words(scope, name, words):
     study = notebook.begin("01_data", scope)
@@ -197,7 +225,8 @@ def test_end_leaves_a_record_that_begin_takes_away(scope, shown, tmp_path):
     study.end()
     content = json.loads(record.read_text())
     assert [(figure["name"], figure["main"]) for figure in content["figures"]] == [("second", True), ("first", False)]
-    assert [table["name"] for table in content["tables"]] == ["one"]
+    assert content["tables"] == [{"name": "one", "caption": f"One ({notebook.DRAWN})"}]
+    assert content["answer"] == content["claims"] == []
     assert content["data"]["drawn"] and content["data"]["banner"] == notebook.banner(study.dataset)
     assert content["parameters"] == scope
     notebook.begin("01_data", scope)

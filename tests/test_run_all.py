@@ -17,7 +17,7 @@ import nbformat
 import pytest
 
 import run_all
-from ferhelpers import data
+from ferhelpers import data, parameters
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Settings, layer_ablation
 from ferhelpers.files import hold
@@ -35,9 +35,10 @@ def study(monkeypatch, tmp_path, faces):
         (tmp_path / "profiles").mkdir()
         for name in names:
             shutil.copy(FIXTURES / f"{fixture or name}.ipynb", tmp_path / "notebooks" / f"{name}.ipynb")
-        for profile in run_all.PROFILES:
+        for profile in parameters.PROFILES:
             (tmp_path / "profiles" / f"{profile}.yml").write_text(profiles.get(profile, ""))
         monkeypatch.setattr(run_all, "ROOT", tmp_path)
+        monkeypatch.setattr(parameters, "FOLDER", tmp_path / "profiles")
         monkeypatch.setattr(run_all, "NOTEBOOKS", names)
         load = data.load  # drawing thousands of faces is another test's matter
         monkeypatch.setattr(
@@ -162,13 +163,13 @@ def test_ctrl_c_says_how_to_go_on(study):
 @pytest.mark.parametrize(
     "arguments, what",
     [
-        (["--output", "notebooks/fine.ipynb/out", "--no-html"], "cannot write"),
-        (["--profile", "fast"], "section fine: there is no parameter EPOCH; there are DATA, OUTPUT"),
-        (["--profile", "full"], "not YAML"),
+        (["--output", "notebooks/fine.ipynb/out", "--no-html", "--profile", "full"], "cannot write"),
+        (["--profile", "fast"], "there is no parameter EPOCH; there are DATA, OUTPUT"),
+        (["--profile", "demo"], "not YAML"),
     ],
 )
 def test_what_cannot_be_used_ends_in_one_line(study, capfd, arguments, what):
-    root = study("fine", "all_parameters", fast="fine: {EPOCH: 3}", full="fine: {EPOCHS: 3")
+    root = study("fine", "all_parameters", fast="EPOCH: 3", demo="{EPOCHS: 3")
     assert run_all.main(arguments) == 2
     out, err = capfd.readouterr()
     assert what in err and err.startswith("run_all.py: ") and len(err.splitlines()) == 1
@@ -178,14 +179,13 @@ def test_what_cannot_be_used_ends_in_one_line(study, capfd, arguments, what):
 @pytest.mark.parametrize(
     "profile, what",
     [
-        ("nine: {}", "there is no notebook nine; there are fine"),
-        ("- fine", "one section a notebook"),
-        ("fine: 3", "section fine must hold lines NAME: value"),
-        ("fine: {EPOCHS: many}", "section fine: EPOCHS takes int, not 'many'"),
-        ("fine: {EPOCHS: 2.5}", "section fine: EPOCHS takes int, not 2.5"),
-        ("fine: {EPOCHS: [1]}", "section fine: EPOCHS takes int, not [1]"),
-        ("fine: {OUTPUT: 3}", "section fine: OUTPUT takes str, not 3"),
-        ("fine: {DATA: x.csv}", "section fine: DATA: use --data instead"),
+        ("fine: {}", "there is no parameter fine; there are DATA"),
+        ("- EPOCHS", "a profile has lines NAME: value"),
+        ("EPOCHS: many", "EPOCHS takes int, not 'many'"),
+        ("EPOCHS: 2.5", "EPOCHS takes int, not 2.5"),
+        ("EPOCHS: [1]", "EPOCHS takes int, not [1]"),
+        ("OUTPUT: 3", "OUTPUT takes str, not 3"),
+        ("DATA: x.csv", "DATA: use --data instead"),
     ],
 )
 def test_wrong_profiles_end_in_one_line(study, capfd, profile, what):
@@ -200,12 +200,12 @@ def plan(*arguments):
 
 
 def test_values_come_from_defaults_profile_and_command_line_in_that_order(study):
-    study("fine", "all_parameters", full="fine: &x {EPOCHS: 4, SEED: 2}\nall_parameters: {<<: *x, LEARNING_RATE: 1e-4}")
-    values = plan("--profile", "full", "--set", "EPOCHS=5", "--seeds", "3", "--data", "builtin").values
+    study("fine", "all_parameters", fast="EPOCHS: 4\nSEED: 2\nLEARNING_RATE: 1e-4")
+    values = plan("--profile", "fast", "--set", "EPOCHS=5", "--set", "SEEDS=3", "--data", "builtin").values
     assert list(values) == ["fine", "all_parameters"]
     assert values["fine"] == {
         "DATA": "builtin",
-        "OUTPUT": str(run_all.ROOT / "outputs" / "full"),
+        "OUTPUT": str(run_all.ROOT / "outputs" / "fast"),
         "FRACTION": 0.05,
         "SEED": 2,
         "EPOCHS": 5,
@@ -235,7 +235,7 @@ def test_only_takes_numbers_and_names_in_the_order_of_the_series(monkeypatch):
 
 
 def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, monkeypatch, capfd):
-    root = study("01_data", "04_layer_ablation", fixture="all_parameters", fast="04_layer_ablation: {EPOCHS: 2}")
+    root = study("01_data", "04_layer_ablation", fixture="all_parameters", fast="EPOCHS: 2")
     calls = []
 
     def train_all(experiments, dataset, store, seeds, progress):
@@ -246,7 +246,7 @@ def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, 
     monkeypatch.setattr("ferhelpers.training.train_all", train_all)
     for name in ("IPython", "papermill", "nbconvert", "nbformat", "nbclient", "jupyter_client", "ipykernel", "jinja2"):
         monkeypatch.setitem(sys.modules, name, None)
-    arguments = ["--profile", "fast", "--train-only", "--seeds", "2", "--set", "FRACTION=0.5", "--set", "SEED=7"]
+    arguments = ["--profile", "fast", "--train-only", "--set", "SEEDS=2", "--set", "FRACTION=0.5", "--set", "SEED=7"]
     assert run_all.main(arguments) == 0
     settings = Settings(epochs=2, width=0.25, learning_rate=0.001, weights="none", seed=7)
     [(experiments, images, folder, seeds)] = calls
