@@ -38,7 +38,7 @@ OTHER_CSVS = {  # by their columns: what they are and lack
     ("pixels",): "the test.csv of the Kaggle competition, without labels",
     ("Usage", "Image name"): "the fer2013new.csv of FER+, other labels of the same images, without pixels",
 }
-NAMES = "train/<class>/ should hold Training_<number>.jpg, test/<class>/ PublicTest_... and PrivateTest_..."
+NAMES = "train/<class>/ should hold Training_<number>.jpg, test/<class>/ PublicTest_* and PrivateTest_*.jpg"
 MAX_IMAGES = 35_887  # all of FER-2013
 MAX_LINE = 16_384  # bytes; the longest possible row has 9,230
 MAX_JPEG = 65_536  # bytes; the largest image of the release has 2,483
@@ -286,7 +286,8 @@ def _unofficial(images, name):
     for subset in (False, True):
         with suppress(InputError):
             check_counts(counts, name, "folders", subset)
-            return f"{line}; to take its folders as they are: --set SPLITS=folders{' --set SUBSET=true' * subset}"
+            shell, code = " --set SUBSET=true" * subset, ", allow_subset=True" * subset
+            return f"{line}; to take its folders as they are: --set SPLITS=folders{shell}, or splits='folders'{code}"
     return line
 
 

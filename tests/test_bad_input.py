@@ -136,7 +136,12 @@ BAD_FILES = {
     "the train.csv": (lambda: {"train.csv": b"emotion,pixels\n0,1"}, "train.csv", "without PublicTest", OFFICIAL),
     "the test.csv": (lambda: {"a/test.csv": b"pixels\n1 2\n"}, "a/test.csv", "without labels", OFFICIAL),
     "FER+": (lambda: {"FERPlus/fer2013new.csv": FER_PLUS, "FERPlus/src/a.py": b""}, "FER+", "without pixels", OFFICIAL),
-    "train and validation": (lambda: OTHERS, "6 images in train/ and 14 in validation/", "lacks PublicTest", OFFICIAL),
+    "train and validation": (
+        lambda: OTHERS,
+        "6 images in train/ and 14 images in validation/",
+        "lacks PublicTest",
+        OFFICIAL,
+    ),
     "train and test, numbered": (lambda: NUMBERED, "7 images in train/", "lacks PublicTest", OFFICIAL),
     "unknown class": (lambda: {"train/contempt/Training_1.jpg": b""}, "'contempt'", "angry, disgust"),
     "no class": (lambda: {"train/Training_1.jpg": b""}, "train/Training_1.jpg"),
