@@ -61,21 +61,21 @@ def read(path: Path, splits: str = "official") -> tuple[dict[str, tuple[np.ndarr
         InputError: anything in the source is not as FER-2013 has it; names the file and the line or member.
     """
     name = show(path.name)
-    if not path.is_dir() and not path.is_file():
+    if path.is_dir():
+        return _read_container(path, name, splits)
+    if not path.is_file():
         raise InputError(f"{name} is neither a regular file nor a folder")
-    if not path.is_dir() and not path.name.lower().endswith(ENDINGS):
+    if not path.name.lower().endswith(ENDINGS):
         raise InputError(f"{name}: it should end in one of {', '.join(ENDINGS)}, or be a folder")
     try:
-        if path.is_dir() or not re.search(r"\.csv(\.gz|\.bz2|\.xz)?$", path.name.lower()) or containers.is_zip(path):
+        if containers.is_zip(path) or not re.search(r"\.csv(\.gz|\.bz2|\.xz)?$", path.name.lower()):
             return _read_container(path, name, splits)
         with containers.unpacked(path) as stream:
             return _read_csv(stream, name), "csv"
-    except InputError:
+    except (InputError, FileNotFoundError, PermissionError):  # of these no download is a cure
         raise
     except containers.DAMAGED as error:
-        if getattr(error, "errno", None):  # the system does not let us read; the file may be whole
-            raise
-        cure = "download it again; if it is whole, unpack it and give the folder"
+        cure = "download it again; if it is whole, unpack it and give what is in it"
         raise InputError(f"{name} is damaged, or is not what its ending says ({show(error)}); {cure}") from error
 
 
@@ -93,19 +93,16 @@ def check_counts(counts: dict[str, list[int]], name: str, splits: str, allow_sub
     """
     for split in SPLITS:
         if 0 in counts[split]:
-            missing = CLASSES[counts[split].index(0)]
-            raise InputError(f"{name}: {split} has 0 images of {missing}; there should be at least 1 of each class")
+            label = CLASSES[counts[split].index(0)]
+            raise InputError(f"{name}: {split} has 0 images of {label}; there should be at least 1 of each class")
     right = OFFICIAL_COUNTS
     if splits == "folders":
         counts, right = ({"the whole": [sum(of) for of in zip(*each.values())]} for each in (counts, right))
     rows = [row for split in counts for row in zip([split] * len(CLASSES), CLASSES, counts[split], right[split])]
-    for split, label, count, most in rows:
-        if count > most:
-            raise InputError(f"{name}: {split} has {count:,} images of {label}; FER-2013 has no more than {most:,}")
-    for split, label, count, most in rows:
-        if count < most and not allow_subset:
-            cure = "a part of it must be asked for: --set SUBSET=true, or allow_subset=True"
-            raise InputError(f"{name}: {split} has {count:,} images of {label}; FER-2013 has {most:,} ({cure})")
+    for split, label, count, most in sorted(rows, key=lambda row: row[2] <= row[3]):  # too many: no cure
+        if count > most or not allow_subset and count < most:
+            cure = " (a part of it must be asked for: --set SUBSET=true, or allow_subset=True)" if count < most else ""
+            raise InputError(f"{name}: {split} has {count:,} images of {label}; FER-2013 has {most:,}{cure}")
 
 
 # The CSV: fer2013.csv and icml_face_data.csv, and copies of them under other names
