@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from ferhelpers.errors import InputError
 
-UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}  # by the first bytes of a file
+OPENERS = {b"PK": zipfile.ZipFile, b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}  # by first bytes
 TREES = ("train", "test", "validation")  # the folders of images in the releases of FER-2013
 LITTER = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")  # in any case; what begins with a dot is litter, too
 
@@ -66,7 +65,7 @@ def members(path: Path) -> Iterator[Member]:
         InputError: links, devices, encryption, unsafe names, more or larger files than FER-2013 can have.
         DAMAGED: what the readers of archives raise.
     """
-    files = _folder if path.is_dir() else _zip if is_zip(path) else _tar
+    files = _folder if path.is_dir() else _zip if opener_of(path) is zipfile.ZipFile else _tar
     total = 0
     for count, (name, size, opener) in enumerate(files(path), start=1):
         where = f"{show(path.name)}: {show(name)}"
@@ -86,17 +85,11 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def is_zip(path: Path) -> bool:
-    """Whether the file begins as a zip does."""
-    with open(path, "rb") as file:
-        return file.read(2) == b"PK"
-
-
-def unpacked(path: Path) -> BinaryIO:
-    """The file, open for reading; what gzip, bzip2 or xz packed is unpacked on the way."""
+def opener_of(path: Path) -> Callable:
+    """What opens the file, by its first bytes: one of OPENERS, or `open` if it is not packed."""
     with open(path, "rb") as file:
         start = file.read(6)
-    return next((unpacker for magic, unpacker in UNPACKERS.items() if start.startswith(magic)), open)(path, "rb")
+    return next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
 
 
 def signature(path: Path) -> list:
@@ -157,7 +150,7 @@ def _zip(path):
 
 
 def _tar(path):
-    with unpacked(path) as file:
+    with opener_of(path)(path, "rb") as file:
         bounded = _Bounded(file, path)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             where = show(path.name)

@@ -5,6 +5,7 @@
 
 import io
 import re
+import zipfile
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -33,10 +34,10 @@ CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
 COLUMNS = ("emotion", "pixels", "Usage")
 KAGGLE_DATASET = "msambare/fer2013"  # the folder release
 OFFICIAL = f"FER-2013 itself is kaggle.com/datasets/{KAGGLE_DATASET} (--data kaggle)"
-OTHER_CSVS = {  # by their columns: what they are and lack
+OTHER_CSVS = {  # by their first columns: what they are and lack
     ("emotion", "pixels"): "the train.csv of the Kaggle competition, without PublicTest and PrivateTest",
     ("pixels",): "the test.csv of the Kaggle competition, without labels",
-    ("Usage", "Image name"): "the fer2013new.csv of FER+, other labels of the same images, without pixels",
+    ("Usage", "Image name", "neutral"): "the fer2013new.csv of FER+, other labels of the same images, without pixels",
 }
 NAMES = "train/<class>/ should hold Training_<number>.jpg, test/<class>/ PublicTest_* and PrivateTest_*.jpg"
 MAX_IMAGES = 35_887  # all of FER-2013
@@ -68,9 +69,10 @@ def read(path: Path, splits: str = "official") -> tuple[dict[str, tuple[np.ndarr
     if not path.name.lower().endswith(ENDINGS):
         raise InputError(f"{name}: it should end in one of {', '.join(ENDINGS)}, or be a folder")
     try:
-        if containers.is_zip(path) or not re.search(r"\.csv(\.gz|\.bz2|\.xz)?$", path.name.lower()):
+        opener = containers.opener_of(path)
+        if opener is zipfile.ZipFile or not re.search(r"\.csv(\.gz|\.bz2|\.xz)?$", path.name.lower()):
             return _read_container(path, name, splits)
-        with containers.unpacked(path) as stream:
+        with opener(path, "rb") as stream:
             return _read_csv(stream, name), "csv"
     except (InputError, FileNotFoundError, PermissionError):  # of these no download is a cure
         raise
@@ -162,8 +164,8 @@ def _column_order(header, name):
     names = header.removeprefix(b"\xef\xbb\xbf").split(b",")
     names = [column.strip(b' \t\r\n"').decode("ascii", "replace") for column in names]
     if sorted(names) != sorted(COLUMNS):
-        other = next((f" ({what}; {OFFICIAL})" for key, what in OTHER_CSVS.items() if tuple(names[:2]) == key), "")
-        right = f"they should be {','.join(COLUMNS)}, in UTF-8 text{other}"
+        other = OTHER_CSVS.get(tuple(names[:3]))
+        right = f"they should be {','.join(COLUMNS)}, in UTF-8 text{f' (this is {other}; {OFFICIAL})' if other else ''}"
         raise InputError(f"{name}: line 1: the columns are {show(','.join(names))}; {right}")
     return [names.index(column) for column in COLUMNS]
 
@@ -299,7 +301,7 @@ def _decode(data, where):
         with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
             if (image.format, image.size, image.mode) != ("JPEG", (IMAGE_SIZE, IMAGE_SIZE), "L"):
                 found = f"a {image.width}x{image.height} {image.format}, {'grey' if image.mode == 'L' else 'in colour'}"
-                right = f"it should be a grey 48x48 JPEG. A converted copy lacks FER-2013's own pixels; {OFFICIAL}"
+                right = f"it should be a grey 48x48 JPEG. A converted copy may lack FER-2013's own pixels; {OFFICIAL}"
                 raise InputError(f"{where}: {found}; {right}")
             if len(data) > MAX_JPEG:
                 raise InputError(f"{where}: more than {MAX_JPEG:,} bytes; a grey 48x48 JPEG has less")

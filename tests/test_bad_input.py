@@ -62,6 +62,11 @@ BAD_CSVS = {
     "no Usage column": (swap(b",Usage", b""), "line 1"),
     "a fourth column": (swap(b"Usage\n", b"Usage,extra\n"), "line 1", "extra"),
     "a column twice": (swap(b"Usage\n", b"pixels\n"), "line 1"),
+    "Usage in small letters": (
+        swap(b"Usage\n", b"usage\n"),
+        "line 1: the columns are 'emotion,pixels,usage'",
+        "text\n",
+    ),
     "header twice": (row(5, lambda line: b"emotion,pixels,Usage"), "line 5", "'emotion'"),
     "a row of one field": (row(4, lambda line: line.split(b",")[0]), "line 4", "1 columns"),
     "a row without Usage": (row(4, lambda line: line.rsplit(b",", 1)[0]), "line 4", "2 columns"),

@@ -319,7 +319,7 @@ def test_advice_on_damaged_and_unreadable_archives(tmp_path, monkeypatch):
     def unreadable(*arguments):
         raise PermissionError(13, "Permission denied", str(whole))
 
-    monkeypatch.setattr(containers, "is_zip", unreadable)  # the file is whole: a download would change nothing
+    monkeypatch.setattr(containers, "opener_of", unreadable)  # the file is whole: a download would change nothing
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\); check the path and its permissions"):
         small(whole, cache=False)
 
