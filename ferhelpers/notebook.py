@@ -30,6 +30,7 @@ from ferhelpers.files import write_atomically, write_json, writing
 from ferhelpers.runs import Run, Store
 
 DRAWN = "built-in drawn faces, not FER-2013"
+OTHER_SPLITS = "not FER-2013's official splits"
 NUMBER = re.compile(
     r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|"
 )  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
@@ -152,7 +153,8 @@ class Study:
     @property
     def _notes(self) -> list[str]:
         """What every figure and measured table says of the data and of the networks shown last."""
-        return [DRAWN] * self.dataset.drawn + self._otherwise
+        other_splits = self.dataset.provenance.get("splits") == "folders"
+        return [DRAWN] * self.dataset.drawn + [OTHER_SPLITS] * other_splits + self._otherwise
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
@@ -253,9 +255,14 @@ def banner(dataset: data.Dataset) -> str:
     sizes = f"{training:,} training, {public:,} public and {private:,} private test images"
     if dataset.drawn:
         return f"BUILT-IN DRAWN FACES, not FER-2013: {sizes}; no number here says anything about real faces"
-    cut = "" if dataset.provenance.get("fraction", 1.0) == 1.0 else f" ({dataset.provenance['fraction']:g} of it)"
-    cut = cut or ("" if dataset.provenance["official"] else " (a part of it)")
-    return f"FER-2013{cut} from {dataset.provenance['source']}: {sizes}"
+    origin = dataset.provenance
+    cut = "" if origin["fraction"] == 1.0 else f" ({origin['fraction']:g} of it)"
+    if origin["form"] == "own":
+        return f"{origin['source']}{cut}, not FER-2013: {sizes}"
+    if origin.get("splits") == "folders":
+        return f"FER-2013{cut}, but {OTHER_SPLITS.upper()}, from {origin['source']}: {sizes}"
+    cut = cut or ("" if origin["official"] else " (a part of it)")
+    return f"FER-2013{cut} from {origin['source']}: {sizes}"
 
 
 def hardware(environment: dict) -> str:

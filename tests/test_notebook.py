@@ -107,7 +107,8 @@ def test_a_figure_is_shown_with_its_alt_text_kept_and_closed(scope, shown, tmp_p
 
 def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown, faces, monkeypatch):
     texts = []
-    for dataset in (faces, as_fer2013(faces)):
+    origin = {**as_fer2013(faces).provenance, "splits": "folders"}
+    for dataset in (faces, as_fer2013(faces), dataclasses.replace(faces, provenance=origin)):
         monkeypatch.setattr(data, "load", lambda source, allow_subset, dataset=dataset: dataset)
         study = notebook.begin("01_data", scope)
         fig = plt.figure()
@@ -116,6 +117,8 @@ def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown
         texts.append(([text.get_text() for text in fig.texts], shown[-1][0][0].data))
     assert texts[0][0] == [f"\n{notebook.DRAWN}"] and f"One ({notebook.DRAWN})</span></caption>" in texts[0][1]
     assert texts[1][0] == [] and "One</span></caption>" in texts[1][1]
+    assert texts[2][0] == ["\nnot FER-2013's official splits"]
+    assert "One (not FER-2013's official splits)</span></caption>" in texts[2][1]
 
 
 def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, faces, monkeypatch, tmp_path):
