@@ -8,20 +8,21 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ferhelpers.errors import InputError
 
-TAR_OPENERS = {".tar": open, ".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
-LITTER = ("Thumbs.db", "desktop.ini")  # Windows leaves them; what macOS leaves is in __MACOSX/ or begins with a dot
+OPENERS = {b"PK": zipfile.ZipFile, b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}  # by first bytes
+TREES = ("train", "test", "validation")  # the folders of images in the releases of FER-2013
+LITTER = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")  # in any case; what begins with a dot is litter, too
 
 MAX_UNPACKED = 2**30  # bytes of all files of an archive; FER-2013's CSV has about 300 million
 MAX_MEMBERS = 80_000  # files of an archive; the folder release has 35,887, macOS adds a hidden one to each
@@ -43,49 +44,61 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Member:
-    """One file: its parts (folders and name), its size in bytes, where it is (for errors), and how to open it."""
+    """One file: its parts (folders and name), where it is (for errors), and how to open it."""
 
     parts: tuple[str, ...]
-    size: int
     where: str
     open: Callable
 
 
-def members(path):
+def members(path: Path) -> Iterator[Member]:
     """The files in a folder or archive, one at a time; each must be read before the next is asked for.
 
     Args:
-        path: Path of a folder, .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz. Of a folder only train/, test/ and the
-            CSVs of FER-2013 are looked at.
+        path: a folder, a zip or a tar, packed or not: the content decides, not the name. Of a folder only the CSVs and
+            what lies in one of TREES are looked at, at any depth.
 
     Returns:
-        Iterator of Member, without the hidden files that Windows and macOS leave; in the order of the container.
+        Iterator of Member, without LITTER; in the order of the container.
 
     Raises:
-        InputError: links, devices, encryption, unsafe names, more or larger files than FER-2013 can have; names the member.
+        InputError: links, devices, encryption, unsafe names, more or larger files than FER-2013 can have.
         DAMAGED: what the readers of archives raise.
     """
-    files = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
+    files = _folder if path.is_dir() else _zip if opener_of(path) is zipfile.ZipFile else _tar
     total = 0
     for count, (name, size, opener) in enumerate(files(path), start=1):
         where = f"{show(path.name)}: {show(name)}"
         total += size
         if count > MAX_MEMBERS or total > MAX_UNPACKED or size < 0:
             raise InputError(f"{where}: too many or too large files ({count:,}, {total:,} bytes); FER-2013 has 35,887")
-        if name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"):
+        name = name.replace("\\", "/")  # the zips of PowerShell
+        if name.startswith("/") or "\0" in name or ".." in name.split("/"):
             raise InputError(f"{where}: an unsafe name; names should be like train/happy/Training_1.jpg")
         parts = PurePosixPath(name).parts
-        if parts and parts[0] != "__MACOSX" and not parts[-1].startswith(".") and parts[-1] not in LITTER:
-            yield Member(parts, size, where, opener)
+        if parts and not any(map(is_litter, parts)):
+            yield Member(parts, where, opener)
 
 
-def signature(path):
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is left by a system or a program, and is no data."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def opener_of(path: Path) -> Callable:
+    """What opens the file, by its first bytes: one of OPENERS, or `open` if it is not packed."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+    return next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
+
+
+def signature(path: Path) -> list:
     """A value that changes when the source does: size and time of the file, or of all files of a folder."""
     states = [(name, entry.stat()) for name, entry in _entries(path)] if path.is_dir() else [("", path.stat())]
     return sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
 
-def show(text):
+def show(text: object) -> str:
     """`text` as one short quoted piece of an error line, whatever characters it holds."""
     shown = repr(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
     return shown if len(shown) <= 120 else f"{shown[:60]}...{shown[-50:]}"
@@ -95,18 +108,26 @@ def _folder(root):
     for name, entry in _entries(root):
         if not entry.is_file():
             raise InputError(f"{show(root.name)}: {show(name)} should be a regular file")
-        yield name, entry.stat().st_size, partial(open, entry.path, "rb")
+        yield name, 0, partial(open, entry.path, "rb")  # nothing to unpack: its size does not count
 
 
 def _entries(root):
-    """(name below root, os.DirEntry) of what may be FER-2013: the CSVs, and all that is in train/ and test/."""
-    for top in os.scandir(root):
-        if top.name in CSV_NAMES:
-            yield top.name, top
-        if top.name in ("train", "test") and top.is_dir():
-            for group in os.scandir(top):
-                for leaf in os.scandir(group) if group.is_dir() else [None]:
-                    yield f"{top.name}/{group.name}" + (f"/{leaf.name}" if leaf else ""), leaf or group
+    """(name below root, os.DirEntry) of what may be FER-2013: the CSVs, and all that is in one of TREES."""
+    pending, count = [(root, "")], 0
+    while pending:
+        folder, above = pending.pop()
+        for entry in os.scandir(folder):
+            name, count = above + entry.name, count + 1
+            if count > 2 * MAX_MEMBERS:
+                raise InputError(
+                    f"{show(root.name)} holds too many files; give the folder that train/ and test/ are in"
+                )
+            if is_litter(entry.name):
+                continue
+            if entry.is_dir():
+                pending.append((entry.path, f"{name}/"))
+            elif name.lower().endswith(".csv") or not set(TREES).isdisjoint(re.split(r"[/\\]", name)[:-1]):
+                yield name, entry
 
 
 def _zip(path):
@@ -124,12 +145,12 @@ def _zip(path):
                     )
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise InputError(f"{where} is a link; it should be a regular file")
-                if not info.filename.endswith("/"):
-                    yield info.filename, info.file_size, lambda: archive.open(info)
+                if not info.filename.endswith(("/", "\\")):
+                    yield info.filename, info.file_size, partial(archive.open, info)
 
 
 def _tar(path):
-    with TAR_OPENERS[path.suffix.lower()](path, "rb") as file:
+    with opener_of(path)(path, "rb") as file:
         bounded = _Bounded(file, path)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             where = show(path.name)
@@ -139,10 +160,12 @@ def _tar(path):
                     raise InputError(f"{where} is a link or a device; it should be a regular file")
                 if info.isreg():
                     bounded.left += max(info.size, 0) + MAX_HEADER
-                    yield info.name, info.size, lambda: archive.extractfile(info)
+                    yield info.name, info.size, partial(archive.extractfile, info)
             while block := bounded.read(2**16):  # to the end, so that the checksum of the compression is checked
                 if block.strip(b"\0"):
-                    raise InputError(f"{where}: the archive is damaged after this file; download it again")
+                    raise InputError(
+                        f"{where}: the archive is damaged after this file; download it again, or pack it anew"
+                    )
 
 
 class _Bounded:

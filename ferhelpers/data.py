@@ -7,6 +7,8 @@ Every notebook gets its images from `load`. Decoding happens once: a cache in th
 import hashlib
 import json
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,21 +21,15 @@ from ferhelpers import containers, readers
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
 from ferhelpers.files import write_atomically, write_json
-from ferhelpers.readers import CLASSES, IMAGE_SIZE, OFFICIAL_COUNTS, PIXELS, SPLITS
+from ferhelpers.readers import CLASSES, IMAGE_SIZE, KAGGLE_DATASET, OFFICIAL_COUNTS, PIXELS, SPLITS
 
-KAGGLE_DATASET = "msambare/fer2013"  # the folder release
-AUTO_NAMES = (
-    "fer2013.csv",
-    "icml_face_data.csv",
-    "fer2013.zip",
-    "archive.zip",
-    "fer2013.tar",
-    "fer2013.tar.gz",
-    "fer2013.tgz",
-    "fer2013.tar.bz2",
-    "fer2013.tar.xz",
-    "fer2013",
+# What "auto" looks for, the first one first; without "-", "_", spaces and the "(1)" of a second download.
+AUTO_NAMES = [name + end for end in (*readers.ENDINGS, "/") for name in ("fer2013", "icmlfacedata", "archive")]
+OTHER_SPLITS = (
+    "Not FER-2013's official splits: train/ is Training, every second of the other images, by file name, stands for "
+    "PublicTest, the rest for PrivateTest. Its numbers cannot be compared with those of the official splits."
 )
+OWN = {"source": "own images", "form": "own", "official": False, "fraction": 1.0, "note": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,26 +42,35 @@ class Split:
     def __len__(self):
         return len(self.labels)
 
-    def take(self, indices):
+    def take(self, indices: slice | np.ndarray) -> "Split":
         """The images at `indices` (a slice, an int or a bool array), in that order, as a Split."""
         return Split(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The three official splits, kept apart, and a JSON-able record of where they came from.
+    """Three splits, kept apart, and a JSON-able record of where they came from.
 
-    provenance: source (name, no path), form ("csv", "folder" or "builtin"), counts (by split, in label order), official
-    (bool: the counts are FER-2013's), fraction (of the source that was kept), sha256 (the fingerprint), note (for people).
+    provenance: any dict. Kept of it or filled in: source (name, no path), form ("csv", "folder", "builtin" or "own"),
+    official (bool: FER-2013's own splits, whole), fraction (of the source that was kept), note (for people). Always
+    made anew: counts (by split, in label order), sha256 (the fingerprint). `load` adds splits: "official" or "folders".
     """
 
     training: Split
     public: Split
     private: Split
-    provenance: dict
+    provenance: dict | None = None
+
+    def __post_init__(self):
+        given = json.loads(json.dumps(self.provenance or {}, default=str, skipkeys=True))
+        known = {key: given[key] if type(given.get(key)) is type(default) else default for key, default in OWN.items()}
+        labels = {name: getattr(self, name).labels for name in SPLITS}
+        counts = {name: np.bincount(of, minlength=len(CLASSES)).tolist() for name, of in labels.items()}
+        provenance = {**given, **known, "counts": counts, "sha256": self.fingerprint}
+        object.__setattr__(self, "provenance", provenance)
 
     @cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-256 (hex) of the decoded images and labels of the three splits, whatever file they came in."""
         digest = hashlib.sha256()
         for name in SPLITS:
@@ -76,11 +81,11 @@ class Dataset:
         return digest.hexdigest()
 
     @property
-    def drawn(self):
+    def drawn(self) -> bool:
         """True if these are the built-in faces, so that no number from them is about FER-2013."""
         return self.provenance["form"] == "builtin"
 
-    def subset(self, fraction, seed=0):
+    def subset(self, fraction: float, seed: int = 0) -> "Dataset":
         """The same share of each class of each split, drawn at random, in the order of the source.
 
         Args:
@@ -92,8 +97,6 @@ class Dataset:
 
         Raises:
             InputError: fraction is outside its range.
-
-        Used in: all notebooks, through their parameter FRACTION.
         """
         if not isinstance(fraction, (int, float)) or isinstance(fraction, bool) or not 0 < fraction <= 1:
             raise InputError(f"fraction is {fraction!r}; it should be a number above 0 and up to 1")
@@ -107,19 +110,21 @@ class Dataset:
             sizes = [max(1, round(fraction * len(rows))) for rows in of_class]
             kept = [random.choice(rows, size, replace=False) for rows, size in zip(of_class, sizes) if len(rows)]
             splits.append(split.take(np.sort(np.concatenate(kept))))
-        total = self.provenance.get("fraction", 1.0) * fraction
-        note = f"{self.provenance.get('note', '')} A subset: {total:.4g} of each class (seed {seed}).".strip()
+        total = self.provenance["fraction"] * fraction
+        note = f"{self.provenance['note']} A subset: {total:.4g} of each class (seed {seed}).".strip()
         return _dataset(splits, {**self.provenance, "official": False, "fraction": total, "note": note})
 
 
-def load(source="auto", *, allow_subset=False, cache=True):
+def load(
+    source: str | os.PathLike = "auto", *, splits: str = "official", allow_subset: bool = False, cache: bool = True
+) -> Dataset:
     """Load the images of one source.
 
     Args:
-        source: "auto" (what $FER2013 names, else a FER-2013 file in ./data or the project's data folder, else the built-in
-            faces), "builtin", "kaggle" (downloads; needs the package kagglehub), or the path of a fer2013.csv,
-            icml_face_data.csv, or the folder release as a folder, .zip or .tar, .tar.gz, .tar.bz2, .tar.xz. An archive
-            or folder that holds one of the two CSVs will do too.
+        source: "auto" (what `find` finds), "builtin", "kaggle" (downloads; needs the package kagglehub), or the path of
+            FER-2013 as a CSV, a folder of images, or an archive of one of the two (`readers.ENDINGS`).
+        splits: "official", or "folders" for a release without PublicTest and PrivateTest, whose folders are then taken
+            as they are (`OTHER_SPLITS`).
         allow_subset: take data with fewer images than FER-2013 has, but at least one of each class in each split.
         cache: keep the decoded images in the cache folder and use what is there.
 
@@ -128,11 +133,12 @@ def load(source="auto", *, allow_subset=False, cache=True):
         mixes the classes and is the same in a folder, a zip and a tar.
 
     Raises:
-        InputError: the source is missing, damaged, hostile or not FER-2013: one line with file, line or member, and cure.
+        InputError: the source is missing, damaged, hostile or not FER-2013; names the file, its line or member.
 
     Source: FER-2013 (Goodfellow et al. 2013, arXiv:1307.0414); class counts: the official CSV.
-    Used in: all notebooks, through notebook.begin.
     """
+    if splits not in ("official", "folders"):
+        raise InputError(f"SPLITS is {splits!r}; it should be official or folders")
     if not isinstance(source, (str, os.PathLike)) or not str(source):
         raise InputError(f"the data source is {source!r}; it should be auto, builtin, kaggle or a path")
     chosen = ""
@@ -146,26 +152,26 @@ def load(source="auto", *, allow_subset=False, cache=True):
             raise InputError(
                 f"there is nothing at {show(path)}; give the path of FER-2013, or builtin. {chosen}".strip()
             )
-        splits, form = _read_once(path) if cache else readers.read(path)
+        parts, form = _read_once(path, splits) if cache else readers.read(path, splits)
     except OSError as error:
         where = show(error.filename or path)
         raise InputError(f"{where} cannot be read ({error.strerror}); check the path and its permissions") from error
     name = f"kaggle {KAGGLE_DATASET}" if source == "kaggle" else os.fsencode(path.name).decode("utf-8", "replace")
-    counts = {split: np.bincount(labels, minlength=len(CLASSES)).tolist() for split, (_, labels) in splits.items()}
-    _check_counts(counts, show(name), allow_subset)
-    official = counts == OFFICIAL_COUNTS
-    note = " ".join(filter(None, [chosen, "" if official else "A subset of FER-2013."]))
-    provenance = {"source": name, "form": form, "official": official, "fraction": 1.0, "note": note}
-    return _dataset([Split(*splits[split]) for split in SPLITS], provenance)
+    counts = {split: np.bincount(labels, minlength=len(CLASSES)).tolist() for split, (_, labels) in parts.items()}
+    readers.check_counts(counts, show(name), splits, allow_subset)
+    if splits == "folders" and form == "csv":
+        raise InputError(f"{show(name)} holds a CSV, which has the official splits; leave SPLITS at official")
+    official = counts == OFFICIAL_COUNTS and splits == "official"
+    part = sum(map(sum, counts.values())) < readers.MAX_IMAGES
+    note = " ".join(filter(None, [chosen, OTHER_SPLITS * (splits == "folders"), "A subset of FER-2013." * part]))
+    provenance = {"source": name, "form": form, "official": official, "splits": splits, "note": note}
+    return _dataset([Split(*parts[split]) for split in SPLITS], provenance)
 
 
 def _dataset(splits, provenance):
     for split in splits:
         split.images.flags.writeable = split.labels.flags.writeable = False
-    counts = {name: np.bincount(split.labels, minlength=len(CLASSES)).tolist() for name, split in zip(SPLITS, splits)}
-    dataset = Dataset(*splits, {**provenance, "counts": counts})
-    dataset.provenance["sha256"] = dataset.fingerprint
-    return dataset
+    return Dataset(*splits, provenance)
 
 
 def _consecutive(sizes):
@@ -173,19 +179,7 @@ def _consecutive(sizes):
     return [slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes)]
 
 
-def _check_counts(counts, name, allow_subset):
-    for split in SPLITS:
-        for label, (count, official) in enumerate(zip(counts[split], OFFICIAL_COUNTS[split])):
-            found = f"{name}: {split} has {count:,} images of {CLASSES[label]}"
-            if count > official or (allow_subset and count == 0):
-                raise InputError(f"{found}; there should be 1 to {official:,} as in FER-2013")
-            if count < official and not allow_subset:
-                raise InputError(
-                    f"{found}; FER-2013 has {official:,} (a part of it must be asked for: --set SUBSET=true, or allow_subset=True)"
-                )
-
-
-def pictures(images):
+def pictures(images: np.ndarray) -> np.ndarray:
     """What is on each image: int (N,), the same number for the same pixels. images: uint8 (N, 48, 48)."""
     return pd.factorize(np.array([image.tobytes() for image in images], dtype=object))[0]
 
@@ -193,17 +187,29 @@ def pictures(images):
 # Sources that are not a path
 
 
-def find():
-    """What the source "auto" stands for: (path or "builtin", a note that says why). Used in: run_all.py."""
+def find() -> tuple[str | Path, str]:
+    """What "auto" stands for: what $FER2013 names, else FER-2013 in ./data, ../data or the project's, else "builtin".
+
+    Returns:
+        (source, note): a path or "builtin", and why; the note also lists what is in data/ and not known.
+    """
     if named := os.environ.get("FER2013"):
         return named, "$FER2013 names this source."
-    for folder in (Path("data"), Path("../data"), Path(__file__).resolve().parents[1] / "data"):  # ..: from notebooks/
-        for candidate in (folder / name for name in AUTO_NAMES):
-            if candidate.exists():
-                return candidate, f"Found as data/{candidate.name}."
-        if (folder / "train").is_dir() and (folder / "test").is_dir():
-            return folder, "Found in data/."
-    return "builtin", "Neither $FER2013 nor the folder data/ holds FER-2013."
+    strange = []
+    project = Path(__file__).parents[1]
+    for folder in dict.fromkeys(path.resolve() for path in (Path("data"), Path("../data"), project / "data")):
+        paths = [path for path in sorted(folder.glob("*")) if not containers.is_litter(path.name)]
+        entries = {re.sub(r"[-_ ]|\(\d+\)", "", path.name.lower()) + "/" * path.is_dir(): path for path in paths}
+        known = [name for name in AUTO_NAMES if name in entries]
+        trees = {"train/", "test/", "validation/"} & entries.keys()
+        trees = trees if "train/" in trees and len(trees) > 1 else set()
+        strange += [show(path.name) for name, path in entries.items() if name not in {*known, *trees}]
+        also = f" Not known in data/: {', '.join(strange[:5])}{', ...' * (len(strange) > 5)}." if strange else ""
+        if known:
+            return entries[known[0]], f"Found as data/{entries[known[0]].name}.{also}"
+        if trees:
+            return folder, f"Found in data/.{also}"
+    return "builtin", f"Neither $FER2013 nor the folder data/ holds FER-2013.{also}"
 
 
 def _draw(chosen):
@@ -212,8 +218,8 @@ def _draw(chosen):
     drawn = faces.draw(sum(faces.SIZES), seed=0)
     everything = Split(drawn.images, drawn.labels)
     note = f"{chosen} Drawn faces, not photographs: no number from them is about FER-2013.".strip()
-    provenance = {"source": "builtin", "form": "builtin", "official": False, "fraction": 1.0, "note": note}
-    return _dataset([everything.take(rows) for rows in _consecutive(faces.SIZES)], provenance)
+    parts = [everything.take(rows) for rows in _consecutive(faces.SIZES)]
+    return _dataset(parts, {"source": "builtin", "form": "builtin", "note": note})
 
 
 def _download():
@@ -232,19 +238,17 @@ def _download():
 # over both and the state of the source. KEY is made from the path.
 
 
-def _read_once(path):
+def _read_once(path, splits):
     folder = Path(os.environ.get("FERHELPERS_CACHE") or platformdirs.user_cache_dir("ferhelpers"))
     stem = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:20]
-    signature = containers.signature(path)
+    signature = [splits, *containers.signature(path)]
     cached = _open_cache(stem, signature)
     if cached:
         return cached
-    splits, form = readers.read(path)
-    try:
-        _save_cache(stem, signature, splits, form)
-    except InputError:
-        pass  # a full or read-only disk: works without
-    return splits, form
+    parts, form = readers.read(path, splits)
+    with suppress(InputError):  # a full or read-only disk: works without
+        _save_cache(stem, signature, parts, form)
+    return parts, form
 
 
 def _open_cache(stem, signature):
@@ -257,19 +261,17 @@ def _open_cache(stem, signature):
         return None
     images, labels = np.split(content, [sum(record["sizes"]) * PIXELS])
     images = images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    return {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(record["sizes"]))}, record[
-        "form"
-    ]
+    parts = {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(record["sizes"]))}
+    return parts, record["form"]
 
 
-def _save_cache(stem, signature, splits, form):
-    images, labels = zip(*(splits[name] for name in SPLITS))
+def _save_cache(stem, signature, parts, form):
+    images, labels = zip(*(parts[name] for name in SPLITS))
     content = np.concatenate([array.ravel() for array in (*images, *labels)])
     sizes = [len(array) for array in labels]
     write_atomically(stem.with_suffix(".npy"), lambda file: np.save(file, content, allow_pickle=False))
-    write_json(
-        stem.with_suffix(".json"), {"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)}
-    )
+    record = {"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)}
+    write_json(stem.with_suffix(".json"), record)
 
 
 def _check(signature, form, sizes, content):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from ferhelpers.data import IMAGE_SIZE, PIXELS
 from ferhelpers.errors import InputError
 
 NAMES = ("gaussian_blur", "gaussian_noise", "salt_pepper", "speckle", "occlusion")
@@ -132,10 +133,10 @@ def _report_blur(images, rng):
 
 def _report_salt_pepper(images, rng):
     out = images.copy()
-    flat = out.reshape(len(out), 48 * 48)
+    flat = out.reshape(len(out), PIXELS)
     for colour in (255, 0):  # black last, so it may fall on white
         hits = rng.integers(30, 500, len(out), endpoint=True)
-        flat[np.repeat(np.arange(len(out)), hits), rng.integers(0, 48 * 48, hits.sum())] = colour
+        flat[np.repeat(np.arange(len(out)), hits), rng.integers(0, PIXELS, hits.sum())] = colour
     return out
 
 
@@ -160,7 +161,7 @@ def _blur(images, kernel, sigma):
 
 def _black_out(images, top, left, side):
     """Blacken one square an image; top and left (N,), in pixels."""
-    grid = np.arange(48)
+    grid = np.arange(IMAGE_SIZE)
     rows = (grid >= top[:, None]) & (grid < top[:, None] + side)
     columns = (grid >= left[:, None]) & (grid < left[:, None] + side)
     return np.where(rows[:, :, None] & columns[:, None, :], np.uint8(0), images)
@@ -196,7 +197,7 @@ def _textbook_speckle(images, constant, rng):
 
 
 def _textbook_occlusion(images, constant, rng):
-    top, left = rng.integers(0, 48 - constant, (2, len(images)), endpoint=True)
+    top, left = rng.integers(0, IMAGE_SIZE - constant, (2, len(images)), endpoint=True)
     return _black_out(images, top, left, constant)
 
 
@@ -230,7 +231,7 @@ def apply(name, images, *, form="report", severity=None, seed=0):
     """
     if name not in NAMES:
         raise InputError(f"distortion {name!r} is unknown: choose one of {', '.join(NAMES)}")
-    if images.dtype != np.uint8 or images.shape[1:] != (48, 48):
+    if images.dtype != np.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise InputError(f"images are {images.dtype} {images.shape}: a distortion takes uint8 (N, 48, 48)")
     if form not in ("report", "textbook"):
         raise InputError(f"form {form!r} is unknown: choose 'report' or 'textbook'")

@@ -5,7 +5,6 @@ Logits are float (N, 7) before the softmax; labels are integers (N,), 0..6 in th
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +26,12 @@ LAYOUTS = (  # test set, and how much of it: the report's section, a fifth of th
     *((name, "whole") for name in distortions.NAMES),
 )
 CONFIDENCE = 0.95
-TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-RESAMPLES = 2000
+# How far apart the seeds of one network lie, where only one was trained: the standard deviation of the mean over all
+# possible images. Jordan 2024 finds less for networks trained until they converge. These end at a constant learning
+# rate. Their validation accuracy scatters by 0.004 to 0.014 from one of the late epochs to the next, their validation
+# loss by 1.5 to 12 %; seeds in benchmarks/precision.csv by 0.004 and 0.013, and by 1 and 2 %.
+ACCURACY_SPREAD = 0.01
+LOSS_SPREAD = 0.05  # as a share of the mean
 CAP = np.log(1000)  # of an image's loss in a capped mean: the loss of a true class that is given 1 in 1,000
 
 
@@ -72,8 +75,6 @@ def confusion(logits, labels) -> np.ndarray:
     """Confusion matrix: int (7, 7), rows the true class, columns the predicted one.
 
     Its trace over its sum equals the accuracy; that is asserted, because the report's matrices fail it.
-
-    Used in: 03, 06, 07.
     """
     logits, labels = _checked(logits, labels)
     matrix = metrics.confusion_matrix(labels, logits.argmax(axis=1), labels=range(CLASS_COUNT))
@@ -99,7 +100,7 @@ def accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:
     Returns:
         (low, high), 0..1.
 
-    Source: Wilson 1927, by statsmodels. Used in: 03 to 07.
+    Source: Wilson 1927, by statsmodels.
     """
     low, high = proportion_confint(accuracy * n, n, alpha=1 - CONFIDENCE, method="wilson")
     return max(0.0, min(float(low), accuracy)), min(1.0, max(float(high), accuracy))  # rounding can leave it outside
@@ -108,7 +109,7 @@ def accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:
 def difference_interval(first: float, n: int, second: float, m: int) -> tuple[float, float]:
     """95 % interval of the first accuracy minus the second, measured on n and on m other images.
 
-    Source: Newcombe 1998, by statsmodels. Used in: 04, 05, 07.
+    Source: Newcombe 1998, by statsmodels.
     """
     return confint_proportions_2indep(
         round(first * n), n, round(second * m), m, method="newcomb", compare="diff", alpha=1 - CONFIDENCE
@@ -116,99 +117,170 @@ def difference_interval(first: float, n: int, second: float, m: int) -> tuple[fl
 
 
 class Difference(NamedTuple):
-    """First classifier minus second, on the same images."""
+    """First network minus second on the same images, or last epochs minus earlier ones."""
 
     value: float
     low: float  # of the 95 % interval
     high: float
     p: float  # of "no difference"
-    n: int  # images
+    n: int  # images, or epochs
 
 
-def paired(a, b, seed: int = 0, same_networks: bool = False) -> Difference:
-    """Difference in mean of two classifiers' values on the same images.
+def paired(a, b, seed_spread: float | None = None, same_networks: bool = False) -> Difference:
+    """Difference in mean of two networks' values on the same images.
+
+    The model: a value is the mean of its network, plus a part of the seed, a part of the image, and a rest of its own.
+    New seeds and new images would both change the difference, so its variance has two parts. That of the images is the
+    variance of an image's difference, over N; it holds the rest. That of the seeds is, for each network, the variance
+    of its seeds' means, less the share that their rests explain, over the number of seeds. All seeds see the same
+    images: more seeds do not lower the part of the images. Interval and p are those of Student's t, its degrees of
+    freedom by Welch and Satterthwaite.
+
+    One seed does not show how far seeds lie apart. Where each network has one, `seed_spread` says it; where one network
+    has several, theirs counts for both.
 
     Args:
         a, b: (N,) one value an image, such as `correct` or `losses`; or (seeds, N), one row a trained network.
-        seed: of the bootstrap.
-        same_networks: whether row by row a and b are of one trained network, on two versions of the images.
+        seed_spread: standard deviation between seeds of a network's mean over all possible images, in the units of the
+            values, where neither network has several seeds. Default: ACCURACY_SPREAD where all values are 0 or 1, else
+            LOSS_SPREAD of each network's mean. Seeds lie further apart on distorted images and on those of one class:
+            state it there. Stated at half its size, the test calls 11 to 24 % of equal networks different; at its
+            double, under 1 %. A spread that was measured on test images holds the rests, too: it is on the safe side.
+        same_networks: whether row by row a and b are of one trained network, on two versions of the images. With one
+            row the difference is that of this trained network, without a part of the seed.
 
     Returns:
-        Difference: mean(a) - mean(b), its 95 % interval (percentile bootstrap over images, the same drawn for both
-        classifiers, and over the seeds of each, of which few widen it), the p value of "no difference" (one network each: McNemar's
-        exact test where all values are 0 or 1, else the paired t test; several: from the same bootstrap, so at least
-        2 / (RESAMPLES + 1)), and N. Where few images carry most of a mean, as in the losses under salt and pepper, the interval is
-        too narrow.
+        Difference: mean(a) - mean(b), its 95 % interval, the p value of "no difference" (of `same_networks` with one
+        row of 0 and 1: McNemar's exact test), and N. Where few images carry most of a mean, as in the losses under salt
+        and pepper, the test calls 2 to 4 % of equal networks different, not 5 %, and misses more of the true
+        differences; where they carry only one of the two means, it calls somewhat more than 5 % different. Error rates
+        by simulation: `benchmarks/error_rates.csv`.
 
     Raises:
-        InputError: the values are not of the same images, or of fewer than two; or one side has several seeds and the other a
-            single one, whose luck cannot be seen.
+        InputError: the values are not of the same images, or of fewer than two; or `same_networks` differ in number.
 
-    Source: Efron and Tibshirani 1993, chapters 13 (percentile interval) and 16 (p value); McNemar 1947. Used in: 03 to 07.
+    Source: Gallas, Pennello and Myers 2007 (readers and cases, here seeds and images); Satterthwaite 1946; Bouthillier
+    et al. 2021 (why seeds must count); Jordan 2024 (spread on all possible images against spread on test images);
+    D'Amour et al. 2022 (seeds under distortion); McNemar 1947.
     """
     a, b = np.atleast_2d(np.asarray(a, dtype=np.float64)), np.atleast_2d(np.asarray(b, dtype=np.float64))
     if a.shape[1:] != b.shape[1:] or a.ndim != 2 or a.shape[1] < 2:
-        raise InputError(f"values {a.shape} and {b.shape}: two classifiers are compared on the same two or more images")
-    if len(a) != len(b) and (same_networks or 1 in (len(a), len(b))):
-        raise InputError(f"{len(a)} and {len(b)} trained networks: compare a single one with a single one")
-    value = a.mean() - b.mean()
-    rng = np.random.default_rng(seed)
-    if same_networks:
-        resampled = _resampled_means(a - b, seed, rng)
-    else:
-        resampled = _resampled_means(a, seed, rng) - _resampled_means(b, seed, rng)
-    low, high = np.quantile(resampled, TAILS)
-    if len(a) > 1:
-        p = min(1.0, 2 * (1 + min(np.sum(resampled <= 0), np.sum(resampled >= 0))) / (RESAMPLES + 1))
-    elif np.isin((a, b), (0, 1)).all():
+        raise InputError(f"values {a.shape} and {b.shape}: two networks are compared on the same two or more images")
+    if same_networks and len(a) != len(b):
+        raise InputError(f"{len(a)} and {len(b)} trained networks: the same networks are needed on both sides")
+    value, of_image = a.mean() - b.mean(), a.mean(axis=0) - b.mean(axis=0)
+    sides, seed_spread = ([a - b], 0.0) if same_networks else ([a, b], seed_spread)
+    low, high, p = _student(value, [_images(of_image), *_seeds(sides, seed_spread)])
+    if same_networks and len(a) == 1 and np.isin((a, b), (0, 1)).all():
         p = mcnemar([[np.sum(a * b), np.sum(a > b)], [np.sum(a < b), np.sum((a == 0) & (b == 0))]], exact=True).pvalue
-    elif np.ptp(a - b) == 0:  # no spread: the t test is undefined
-        p = 1.0 if value == 0 else 0.0
-    else:
-        p = stats.ttest_rel(a[0], b[0]).pvalue
-    return Difference(float(value), float(low), float(high), float(p), a.shape[1])
+    return Difference(float(value), low, high, float(p), a.shape[1])
 
 
-def mean_interval(values, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of a mean, by the percentile bootstrap.
+def mean_interval(values, seed_spread: float | None = None) -> tuple[float, float]:
+    """95 % interval of one network's mean over all possible images and seeds, by the model of `paired`.
 
     Args:
-        values: (N,) one value an image; or (seeds, N): then seeds are drawn as well as images, and few seeds widen the interval.
-        seed: of the bootstrap.
+        values: (N,) one value an image; or (seeds, N), one row a trained network.
+        seed_spread: of a single seed, as in `paired`; 0 for the mean of this one trained network.
 
     Returns:
-        (low, high); NaN where there is only one image. Where few images carry most of the mean, as in the losses under salt
-        and pepper and speckle, it is too narrow.
-
-    Source: Efron and Tibshirani 1993, chapter 13. Used in: 03 to 07.
+        (low, high); NaN where there is only one image. Where few images carry most of the mean, as in the losses under
+        salt and pepper and speckle, it is too narrow: it misses the mean in 7 to 10 % of simulations.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if values.shape[1] < 2:
         return np.nan, np.nan
-    low, high = np.quantile(_resampled_means(values, seed, np.random.default_rng(seed)), TAILS)
-    return float(low), float(high)
+    return _student(values.mean(), [_images(values.mean(axis=0)), *_seeds([values], seed_spread)])[:2]
 
 
-def _resampled_means(values, seed, rng) -> np.ndarray:
-    """(RESAMPLES,) means of `values` (seeds, N), with images drawn by `seed` and, for each, as many seeds drawn by `rng`.
+class _Part(NamedTuple):
+    """One part of the variance of a mean."""
 
-    A bootstrap of two or three seeds is far too narrow. So its deviations are stretched, by what the bootstrap's variance lacks
-    and by the ratio of Student's quantile to the normal one: with two seeds ninefold, with three by 2.7, with thirty hardly.
+    variance: float
+    estimate: float  # that it was made from: its error is that of this one
+    degrees: float  # of freedom of the estimate
+
+
+def _images(of_image) -> _Part:
+    """What the choice of images adds; `of_image` (N,) holds the mean over seeds."""
+    variance = of_image.var(ddof=1) / len(of_image)
+    return _Part(variance, variance, len(of_image) - 1)
+
+
+def _seeds(sides: list[np.ndarray], seed_spread: float | None) -> list[_Part]:
+    """What the choice of seeds adds; each side (seeds, N) holds the values of one network."""
+    several = [side for side in sides if len(side) > 1]
+    if len(several) == 2:
+        return [_Part(*_between(side) / len(side), len(side) - 1) for side in sides]
+    if several:
+        share = sum(1 / len(side) for side in sides)
+        return [_Part(*_between(several[0]) * share, len(several[0]) - 1)]
+    spreads = [_spread(side) if seed_spread is None else seed_spread for side in sides]
+    return [_Part(spread**2, spread**2, np.inf) for spread in spreads]
+
+
+def _between(values) -> np.ndarray:
+    """Variance between seeds over all possible images, at least 0, and over these images: (2,)."""
+    observed = values.mean(axis=1).var(ddof=1)
+    rest = (values.var(axis=0, ddof=1).mean() - observed) / (values.shape[1] - 1)
+    return np.array((max(observed - rest, 0), observed))
+
+
+def _spread(values) -> float:
+    return ACCURACY_SPREAD if np.isin(values, (0, 1)).all() else LOSS_SPREAD * abs(values.mean())
+
+
+def _student(value, parts: list[_Part]) -> tuple[float, float, float]:
+    """(low, high, p) of a value whose variance is the sum of these parts."""
+    variances, estimates, degrees = np.array(parts).T
+    error = np.sqrt(variances.sum())
+    if error == 0:
+        return float(value), float(value), float(value == 0)
+    with np.errstate(divide="ignore"):  # where all parts are stated: the normal distribution
+        freedom = error**4 / np.sum(estimates**2 / degrees)
+    half = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+    return float(value - half), float(value + half), float(2 * stats.t.sf(abs(value) / error, freedom))
+
+
+def rise(curves, plateau: tuple[int, int]) -> Difference:
+    """Does a curve end above its plateau? The mean of its last epochs minus that of the plateau's, as many.
+
+    The epochs of one training are no independent sample: neighbours resemble each other. With several curves each gives
+    one difference, and these are tested by Student's t, whatever its epochs do. With one curve the epochs from the
+    plateau to the end are cut into blocks of the plateau's length. How far the means of blocks lie from a straight line
+    through them says how sure the two outer means are (Student's t, two degrees of freedom fewer than blocks). A bend
+    counts as scatter, too. With blocks of 11 epochs of 100 this holds for a correlation of up to 0.8 between
+    neighbouring epochs (`benchmarks/error_rates.csv`).
+
+    Args:
+        curves: (epochs,) or (seeds, epochs), such as validation losses.
+        plateau: its first and last epoch, counted from 1.
+
+    Returns:
+        Difference: of one curve for this training alone, of several for new seeds; both on these validation images. n:
+        the epochs in the two means together.
+
+    Raises:
+        InputError: the curves are too short: several need two blocks from the plateau on, one needs three.
+
+    Source: Law and Kelton 2000, section 9.5 (replications, batch means).
     """
-    by_seed = _image_weights(values.shape[1], seed, RESAMPLES) @ values.T
-    means, seeds = by_seed.mean(axis=1), len(values)
-    if seeds == 1:
-        return means
-    drawn = np.take_along_axis(by_seed, rng.integers(0, seeds, by_seed.shape), axis=1).mean(axis=1)
-    stretch = np.sqrt(seeds / (seeds - 1)) * stats.t.ppf(TAILS[1], seeds - 1) / stats.norm.ppf(TAILS[1])
-    return means + stretch * (drawn - means)
-
-
-@functools.lru_cache(maxsize=3)
-def _image_weights(n, seed, resamples) -> np.ndarray:
-    """float64 (resamples, n): how often each image is in a sample of n images drawn with replacement, over n."""
-    rng = np.random.default_rng(seed)
-    return np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(resamples)]) / n
+    curves, (first, last) = np.atleast_2d(np.asarray(curves, dtype=np.float64)), plateau
+    length, tail = last - first + 1, curves[:, first - 1 :]
+    blocks, least = tail.shape[1] // length, 2 if len(curves) > 1 else 3
+    if blocks < least:
+        raise InputError(f"a curve of {curves.shape[1]} epochs: {first - 1 + least * length} or more are needed")
+    starts = np.linspace(0, tail.shape[1] - length, blocks).round().astype(int)
+    means = np.stack([tail[:, start : start + length].mean(axis=1) for start in starts], axis=1)
+    values = means[:, -1] - means[:, 0]
+    if len(curves) > 1:
+        variance, degrees = values.var(ddof=1) / len(curves), len(curves) - 1
+    else:
+        residuals = np.polynomial.Polynomial.fit(starts, means[0], 1)(starts) - means[0]
+        variance, degrees = 2 * np.sum(residuals**2) / (blocks - 2), blocks - 2
+    return Difference(
+        float(values.mean()), *_student(values.mean(), [_Part(variance, variance, degrees)]), n=2 * length
+    )
 
 
 def predictions(run, test_set: str, layout: str = "whole") -> tuple[np.ndarray, np.ndarray]:
@@ -227,10 +299,10 @@ def scores(run) -> pd.DataFrame:
         run: anything with `logits(name)` -> (N, 7) and `labels(name)` -> (N,) for the names of `distortions.test_sets`.
 
     Returns:
-        DataFrame, one row for each of LAYOUTS: test_set, layout, n, accuracy, loss, median_loss, capped_loss (the mean of
-        losses of at most CAP each), low, high (95 % interval of the accuracy), loss_low, loss_high. `distorted_overall` is the five sections taken together.
-
-    Used in: every training, and through its metrics.json in 03 to 07.
+        DataFrame, one row for each of LAYOUTS: test_set, layout, n, accuracy, loss, median_loss, capped_loss (the mean
+        of losses of at most CAP each), low, high (95 % interval of the accuracy), loss_low, loss_high. Both intervals
+        are those of this trained network: they cover the choice of images alone. `distorted_overall` is the five
+        sections taken together.
     """
     rows = []
     for test_set, layout in LAYOUTS:
@@ -246,7 +318,7 @@ def scores(run) -> pd.DataFrame:
                 np.median(of_images),
                 np.minimum(of_images, CAP).mean(),
                 *accuracy_interval(share, len(labels)),
-                *mean_interval(of_images),
+                *np.clip(mean_interval(of_images, seed_spread=0), 0, None),
             )
         )
     columns = (

@@ -17,6 +17,7 @@ VALIDATIONS = ("separate", "by_image", "test")
 WIRINGS = ("tutorial", "sequential", "listing")
 SCALES = ("unit", "byte")
 ANNEALINGS = ("none", "cosine")
+UNNORMALISED_RATE = 3e-4  # the highest rate at which 17 convolutions without normalisation leave chance (profile fast)
 PACE = ("learning_rate", "decay", "annealing", "batch_size")  # with study_epochs: equal in trainings on one schedule
 SCHEDULE = ("weights", "epochs", "study_epochs", *PACE, "precision", "seed")  # what `network` leaves out
 
@@ -195,12 +196,11 @@ class Settings:
         return Experiment(
             epochs=math.ceil(self.epochs * report_epochs / 100),
             study_epochs=self.epochs,
-            learning_rate=self.learning_rate,
             annealing=self.annealing,
             batch_size=self.batch_size,
             precision=self.precision,
             seed=self.seed,
-            **{"width": self.width, "wiring": self.wiring, "scale": self.scale, **changes},
+            **{name: getattr(self, name) for name in ("width", "wiring", "scale", "learning_rate")} | changes,
         )
 
 
@@ -220,7 +220,9 @@ def layer_ablation(settings: Settings) -> dict[str, Experiment]:
     return {
         **networks,
         "listing": settings.experiment(wiring="listing"),
-        "no_normalisation": settings.experiment(normalisation=False),
+        "no_normalisation": settings.experiment(
+            normalisation=False, learning_rate=min(settings.learning_rate, UNNORMALISED_RATE)
+        ),
     }
 
 

@@ -18,7 +18,7 @@ from keras import ops
 from scipy import stats
 
 from ferhelpers import backend, distortions
-from ferhelpers.data import CLASSES
+from ferhelpers.data import CLASSES, IMAGE_SIZE
 from ferhelpers.errors import InputError
 from ferhelpers.report import network_name, not_run
 
@@ -82,7 +82,7 @@ def heatmaps(model: keras.Model, images: np.ndarray, layers=None, classes=None) 
     return {name: np.concatenate(maps) for name, maps in parts.items()}
 
 
-def resize(maps: np.ndarray, size: int = 48) -> np.ndarray:
+def resize(maps: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
     """Scale maps to the size of the images, bilinearly.
 
     Args:

@@ -1,8 +1,10 @@
-"""What every notebook calls first and last: parameters, data, store, and how figures and tables are shown and kept.
+"""What every notebook calls first and last: parameters, data, store, and how its results are shown and kept.
 
 study = begin("03_baseline", globals())
 study.figure(plots.learning_curves(histories), "baseline_curves", "Training and validation loss by epoch ...")
 study.table(frame, "table_02", "Table 2: the baseline on distorted images, report | this run")
+study.answer(["Two blocks are the most accurate.", ...])
+study.claims(claims.verdicts(runs))
 study.end()
 """
 
@@ -28,6 +30,7 @@ from ferhelpers.files import write_atomically, write_json, writing
 from ferhelpers.runs import Run, Store
 
 DRAWN = "built-in drawn faces, not FER-2013"
+OTHER_SPLITS = "not FER-2013's official splits"
 NUMBER = re.compile(
     r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|"
 )  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
@@ -45,8 +48,6 @@ def begin(name: str, scope: dict) -> Study:
 
     Raises:
         InputError: a parameter or the data is wrong.
-
-    Used in: 01 to 07.
     """
     began = time.perf_counter()
     values = parameters.of_scope(scope)
@@ -70,8 +71,6 @@ class Study:
         settings: what the parameters change of the report's protocol.
         output: the folder of this run of the study.
         store: the Store of runs in it.
-
-    Used in: 01 to 07.
     """
 
     def __init__(self, name: str, values: dict, dataset: data.Dataset, began: float):
@@ -79,6 +78,7 @@ class Study:
         self.settings = Settings.from_parameters(values)
         self.output = Path(values["OUTPUT"]).resolve()
         self._figures, self._tables, self._runs, self._otherwise = {}, {}, [], []
+        self._answer, self._claims = [], []
         with writing(self._record):
             self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
@@ -153,16 +153,21 @@ class Study:
     @property
     def _notes(self) -> list[str]:
         """What every figure and measured table says of the data and of the networks shown last."""
-        return [DRAWN] * self.dataset.drawn + self._otherwise
+        other_splits = self.dataset.provenance.get("splits") == "folders"
+        return [DRAWN] * self.dataset.drawn + [OTHER_SPLITS] * other_splits + self._otherwise
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
 
         Args:
-            fig: matplotlib Figure. One of drawn faces, or of networks trained otherwise than asked, gets a line under it that says so.
+            fig: matplotlib Figure. One of drawn faces, or of networks trained otherwise than asked, gets a line under
+                it that says so.
             name: lower-case letters, digits and underscores; once in the whole series.
             alt: what the figure shows, in a sentence, for readers who do not see it.
-            main: show it on the index page, too.
+            main: show it on the first page, too.
+
+        Raises:
+            InputError: the name cannot name a file, or the description is empty.
         """
         from IPython.display import display
         from matplotlib import pyplot
@@ -184,28 +189,46 @@ class Study:
         display({"image/png": png, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
     def table(self, frame: pd.DataFrame, name: str, caption: str, measured: bool = True) -> None:
-        """Show a table, and keep it as OUTPUT/tables/NAME.csv; the index page shows it, too.
+        """Show a table, and keep it as OUTPUT/tables/NAME.csv.
 
         Args:
             frame: numbers as text are shown as they are, other floats with three decimals; an index without a
                 name is not shown.
-            name: as in `figure`; a name that begins with "verdict" stands first on the index page.
+            name: as in `figure`.
             caption: what the table shows.
             measured: False for a table that would be the same with any data.
-        """
-        from IPython.display import HTML, display
 
+        Raises:
+            InputError: the name cannot name a file, or the caption is empty.
+        """
         _check_caption(name, caption)
         if self._notes and measured:
             caption = f"{caption} ({'; '.join(self._notes)})"
-        text = table_html(frame, caption)
         csv = frame.to_csv(index=_has_index(frame)).encode()
         write_atomically(self.output / "tables" / f"{name}.csv", lambda file: file.write(csv))
-        self._tables[name] = {"name": name, "caption": caption, "html": text}
-        display(HTML(text))
+        self._tables[name] = {"name": name, "caption": caption}
+        _display(table_html(frame, caption))
+
+    def answer(self, sentences: list[str]) -> None:
+        """Show what the study found, and keep it for the first page.
+
+        Args:
+            sentences: plain text, about three, computed from this run.
+        """
+        self._answer = sentences
+        _display(render("answer.html.j2", answer=sentences, notes=self._notes))
+
+    def claims(self, frame: pd.DataFrame) -> None:
+        """Show the report's claims, a line each with the evidence folded, and keep them for the first page.
+
+        Args:
+            frame: as `claims.verdicts` returns it; a column "short schedule" may hold a second verdict.
+        """
+        self._claims = frame.fillna("").to_dict("records")
+        _display(render("claims.html.j2", claims=self._claims, notes=self._notes))
 
     def end(self) -> None:
-        """Write OUTPUT/notebooks/NAME.json: what the index page shows of this notebook, and that it came to its end."""
+        """Write OUTPUT/notebooks/NAME.json: what the first page shows of this notebook, and that it came to its end."""
         record = {
             "notebook": self.name,
             "seconds": round(time.perf_counter() - self._began, 1),
@@ -214,6 +237,8 @@ class Study:
             "parameters": self.parameters,
             "figures": list(self._figures.values()),
             "tables": list(self._tables.values()),
+            "answer": self._answer,
+            "claims": self._claims,
             "runs": sorted(set(self._runs)),
         }
         write_json(self._record, record)
@@ -226,12 +251,18 @@ class Study:
 
 def banner(dataset: data.Dataset) -> str:
     """One line that says loudly which data this is."""
-    sizes = f"{len(dataset.training):,} training, {len(dataset.public):,} public and {len(dataset.private):,} private test images"
+    training, public, private = (len(split) for split in (dataset.training, dataset.public, dataset.private))
+    sizes = f"{training:,} training, {public:,} public and {private:,} private test images"
     if dataset.drawn:
         return f"BUILT-IN DRAWN FACES, not FER-2013: {sizes}; no number here says anything about real faces"
-    cut = "" if dataset.provenance.get("fraction", 1.0) == 1.0 else f" ({dataset.provenance['fraction']:g} of it)"
-    cut = cut or ("" if dataset.provenance["official"] else " (a part of it)")
-    return f"FER-2013{cut} from {dataset.provenance['source']}: {sizes}"
+    origin = dataset.provenance
+    cut = "" if origin["fraction"] == 1.0 else f" ({origin['fraction']:g} of it)"
+    if origin["form"] == "own":
+        return f"{origin['source']}{cut}, not FER-2013: {sizes}"
+    if origin.get("splits") == "folders":
+        return f"FER-2013{cut}, but {OTHER_SPLITS.upper()}, from {origin['source']}: {sizes}"
+    cut = cut or ("" if origin["official"] else " (a part of it)")
+    return f"FER-2013{cut} from {origin['source']}: {sizes}"
 
 
 def hardware(environment: dict) -> str:
@@ -252,7 +283,24 @@ def table_html(frame: pd.DataFrame, caption: str) -> str:
         "<tr>" + "".join(f"<td{mark}>{_escape(text)}</td>" for mark, text in zip(marks, row, strict=True)) + "</tr>"
         for row in zip(*columns, strict=True)
     )
-    return f"<table>\n<caption><span>{_escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    caption = f"<caption><span>{_escape(caption)}</span></caption>"
+    return f"<table>\n{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def render(template: str, **values) -> str:
+    """The HTML of a template of ferhelpers/templates with these values, which are escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ferhelpers"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(values)
+
+
+def _display(text: str) -> None:
+    from IPython.display import HTML, display
+
+    display(HTML(text))
 
 
 def _text(value) -> str:

@@ -7,7 +7,6 @@ import re
 import struct
 from pathlib import Path
 
-import jinja2
 import nbformat
 import pandas as pd
 from markupsafe import Markup
@@ -16,7 +15,7 @@ from pygments.formatters import HtmlFormatter
 
 from ferhelpers.errors import InputError
 from ferhelpers.files import write_atomically
-from ferhelpers.notebook import hardware, table_html
+from ferhelpers.notebook import hardware, render, table_html
 from ferhelpers.parameters import read_cells
 from ferhelpers.progress import duration
 from ferhelpers.runs import MANIFEST, Run
@@ -24,14 +23,15 @@ from ferhelpers.runs import MANIFEST, Run
 TEMPLATES = Path(__file__).parent / "templates"
 INSTALLER = re.compile(r"# On Colab")  # the first code cell, of no use on a page
 NOTEBOOK_LINK = re.compile(r"\[([^\]]*)\]\((\w+)\.ipynb\)")
+LEADING = ["six_sets", "faces_heat"]  # the figures that lead on the first page, in this order
 REMOTE_IMAGE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)")
 
 
 def title_and_question(notebook: Path) -> tuple[str, str]:
     """The H1 of a notebook, and the question in bold that the next cell begins with; empty where there is none."""
     title, question, *_ = [cell["source"] for cell in read_cells(notebook)] + ["", ""]
-    found = re.match(r"\*\*(.+?)\*\*", question, re.DOTALL)
-    return title.lstrip("# ").strip() or notebook.stem, " ".join(found[1].split()) if found else ""
+    bold = re.match(r"\*\*(.+?)\*\*", question, re.DOTALL)
+    return title.lstrip("# ").strip() or notebook.stem, " ".join(bold[1].split()) if bold else ""
 
 
 def notebook_page(executed: Path, page: Path, previous: str = "", following: str = "") -> None:
@@ -42,10 +42,11 @@ def notebook_page(executed: Path, page: Path, previous: str = "", following: str
         page: the .html file to write.
         previous, following: names of the notebooks before and after it, if they have pages.
 
-    Used in: run_all.py.
+    Raises:
+        InputError: the record beside the notebook is damaged.
     """
 
-    def link(match):
+    def link(match: re.Match) -> str:
         return f"[{match[1]}]({match[2]}.html)" if match[2] in (previous, following) else match[1]
 
     notebook = nbformat.read(executed, as_version=4)
@@ -57,8 +58,8 @@ def notebook_page(executed: Path, page: Path, previous: str = "", following: str
         if cell.cell_type == "code":  # standard error is the chatter of libraries; the executed notebook has it
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):
-                output.data["text/html"] = f'<div class="scroll">{output.data["text/html"]}</div>'
+            if "<table" in (text := output.get("data", {}).get("text/html", "")):
+                output.data["text/html"] = f'<div class="scroll">{text}</div>'
     record = _record(executed.with_suffix(".json"))
     data = record["data"] if record else {"drawn": False}
     context = {
@@ -76,7 +77,7 @@ def notebook_page(executed: Path, page: Path, previous: str = "", following: str
 
 
 def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
-    """Write OUTPUT/index.html, the study on one page, from what the notebooks left in OUTPUT.
+    """Write OUTPUT/index.html, the first page of a run, from what the notebooks left in OUTPUT.
 
     Args:
         output: folder of one run of the study: notebooks/*.json, figures/, runs/, *.html.
@@ -86,47 +87,43 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
     Returns:
         The path of the page.
 
-    Used in: run_all.py.
+    Raises:
+        InputError: a notebook's record is damaged.
     """
-    entries, records = [], []
+    entries, records, figures = [], [], []
     for notebook in notebooks:
-        path = output / "notebooks" / f"{notebook.stem}.json"
-        record = _record(path)
-        page = output / f"{notebook.stem}.html"
+        record = _record(output / "notebooks" / f"{notebook.stem}.json")
+        page = f"{notebook.stem}.html" if record and (output / f"{notebook.stem}.html").is_file() else ""
         title, question = title_and_question(notebook)
-        tables = [table for table in record["tables"] if not _is_verdict(table)] if record else []
-        entries.append(
-            {
-                "name": notebook.stem,
-                "title": title,
-                "question": question,
-                "page": page.name if record and page.is_file() else "",
-                "note": f"ran in {duration(record['seconds'])}" if record else "not part of this run",
-                "tables": tables,
-            }
-        )
-        records += [record] if record else []
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = output / "index.html"
-    text = environment.get_template("index.html.j2").render(
+        note = duration(record["seconds"]) if record else "not part of this run"
+        entries.append({"title": title, "question": question, "page": page, "note": note})
+        if record:
+            records.append(record)
+            figures += [
+                {**figure, **_size(output / "figures" / f"{figure['name']}.png"), "page": page}
+                for figure in record["figures"]
+                if figure["main"]
+            ]
+    figures.sort(key=lambda figure: [*LEADING, figure["name"]].index(figure["name"]))
+    text = render(
+        "index.html.j2",
         style=_style(),
-        banners=list(dict.fromkeys((record["data"]["banner"], record["data"]["drawn"]) for record in records)),
-        facts=_facts(records),
-        command=command,
-        verdicts=[table for record in records for table in record["tables"] if _is_verdict(table)],
+        drawn=list(dict.fromkeys(record["data"]["banner"] for record in records if record["data"]["drawn"])),
+        answer=_latest(records, "answer"),
+        figures=figures,
         notebooks=entries,
-        figures=[
-            {**figure, **_size(output / "figures" / f"{figure['name']}.png"), "notebook": record["notebook"]}
-            for record in records
-            for figure in record["figures"]
-            if figure["main"]
-        ],
+        claims=_latest(records, "claims"),
+        facts=[*_facts(records), ("Command", command)],
         trainings=_trainings({Path(run) for record in records for run in record.get("runs", ())}),
     )
+    page = output / "index.html"
     write_atomically(page, lambda file: file.write(text.encode()))
     return page
+
+
+def _latest(records: list[dict], key: str) -> list:
+    """The answer or the claims of the last notebook that has any: that one judges the whole study."""
+    return next((record[key] for record in reversed(records) if record.get(key)), [])
 
 
 def _record(path: Path) -> dict | None:
@@ -142,16 +139,17 @@ def _record(path: Path) -> dict | None:
 
 
 def _facts(records: list[dict]) -> list[tuple[str, str]]:
-    """What the whole page shares; where notebooks differ, every value is listed. Stored runs have settings of their own."""
+    """What the notebooks share; where they differ, every value is listed. Stored runs have settings of their own."""
     training = [record["environment"] for record in records if "backend" in record["environment"]]
     versions = {name: value for record in records for name, value in record["environment"]["versions"].items()}
     settings = {}
     for record in records:
         for name, value in record["parameters"].items():
-            if name not in ("DATA", "OUTPUT", "RESULTS"):
+            if name not in ("DATA", "OUTPUT", "RESULTS", "TRAIN"):
                 settings.setdefault(name, []).append(value)
     stored = any(record["parameters"].get("RESULTS") for record in records)
     facts = {
+        "Data": [record["data"]["banner"] for record in records],
         "Hardware": [hardware(environment) for environment in training],
         "Precision": [f"{environment['precision']}, {environment['backend']} backend" for environment in training],
         "Versions": [", ".join(f"{name} {value}" for name, value in versions.items())],
@@ -197,10 +195,6 @@ def _size(png: Path) -> dict:
     with open(png, "rb") as file:
         width, height = struct.unpack(">II", file.read(24)[16:])
     return {"width": width, "height": height}
-
-
-def _is_verdict(table: dict) -> bool:
-    return table["name"].startswith("verdict")
 
 
 def _unique(values: list, separator: str = " | ") -> str:

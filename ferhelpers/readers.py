@@ -5,12 +5,16 @@
 
 import io
 import re
+import zipfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ferhelpers import containers
-from ferhelpers.containers import CSV_NAMES, show
+from ferhelpers.containers import show
 from ferhelpers.errors import InputError
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # label = position
@@ -24,18 +28,31 @@ OFFICIAL_COUNTS = {  # images of each class, in label order
 IMAGE_SIZE = 48
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 
+ENDINGS = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zip", ".zip")
+ENDINGS += (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
 COLUMNS = ("emotion", "pixels", "Usage")
+KAGGLE_DATASET = "msambare/fer2013"  # the folder release
+OFFICIAL = f"FER-2013 itself is kaggle.com/datasets/{KAGGLE_DATASET} (--data kaggle)"
+OTHER_CSVS = {  # by their first columns: what they are and lack
+    ("emotion", "pixels"): "the train.csv of the Kaggle competition, without PublicTest and PrivateTest",
+    ("pixels",): "the test.csv of the Kaggle competition, without labels",
+    ("Usage", "Image name", "neutral"): "the fer2013new.csv of FER+, other labels of the same images, without pixels",
+}
+NAMES = "train/<class>/ should hold Training_<number>.jpg, test/<class>/ PublicTest_* and PrivateTest_*.jpg"
 MAX_IMAGES = 35_887  # all of FER-2013
 MAX_LINE = 16_384  # bytes; the longest possible row has 9,230
 MAX_JPEG = 65_536  # bytes; the largest image of the release has 2,483
 BATCH = 32  # CSV rows parsed at once: their arrays stay in the processor's cache
 
 
-def read(path):
+def read(path: Path, splits: str = "official") -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str]:
     """Read one source of FER-2013.
 
     Args:
-        path: Path to a .csv, a .zip, a .tar[.gz|.bz2|.xz] or the folder of the folder release.
+        path: a folder, or a file with one of ENDINGS.
+        splits: "official", or "folders": train/ is training, and of the images of the other folders, in the order of
+            their file names, the 1st, 3rd, 5th ... are public and the 2nd, 4th, 6th ... private.
 
     Returns:
         (splits, form): splits is a dict by SPLITS of (images uint8 (N, 48, 48), labels uint8 (N,)), in row order for a
@@ -46,24 +63,51 @@ def read(path):
     """
     name = show(path.name)
     if path.is_dir():
-        return _read_container(path, name)
+        return _read_container(path, name, splits)
     if not path.is_file():
         raise InputError(f"{name} is neither a regular file nor a folder")
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        with open(path, "rb") as stream:
-            return _read_csv(stream, name), "csv"
-    if suffix != ".zip" and suffix not in containers.TAR_OPENERS:
-        raise InputError(f"{name}: it should end in .csv, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, or be a folder")
+    if not path.name.lower().endswith(ENDINGS):
+        raise InputError(f"{name}: it should end in one of {', '.join(ENDINGS)}, or be a folder")
     try:
-        return _read_container(path, name)
-    except InputError:
+        opener = containers.opener_of(path)
+        if opener is zipfile.ZipFile or not re.search(r"\.csv(\.gz|\.bz2|\.xz)?$", path.name.lower()):
+            return _read_container(path, name, splits)
+        with opener(path, "rb") as stream:
+            return _read_csv(stream, name), "csv"
+    except (InputError, FileNotFoundError, PermissionError):  # of these no download is a cure
         raise
     except containers.DAMAGED as error:
-        raise InputError(f"{name} is not a whole {suffix} archive ({show(error)}); download it again") from error
+        cure = "download it again; if it is whole, unpack it and give what is in it"
+        raise InputError(f"{name} is damaged, or is not what its ending says ({show(error)}); {cure}") from error
 
 
-# The CSV: fer2013.csv and icml_face_data.csv
+def check_counts(counts: dict[str, list[int]], name: str, splits: str, allow_subset: bool) -> None:
+    """Check that there are as many images as in FER-2013, in each split or, for splits "folders", in all.
+
+    Args:
+        counts: images of each class, in label order, by split.
+        name: the source, for the error.
+        splits: as in `read`.
+        allow_subset: take less, but at least one of each class in each split.
+
+    Raises:
+        InputError: too few or too many; names the split and the class.
+    """
+    for split in SPLITS:
+        if 0 in counts[split]:
+            label = CLASSES[counts[split].index(0)]
+            raise InputError(f"{name}: {split} has 0 images of {label}; there should be at least 1 of each class")
+    right = OFFICIAL_COUNTS
+    if splits == "folders":
+        counts, right = ({"the whole": [sum(of) for of in zip(*each.values())]} for each in (counts, right))
+    rows = [row for split in counts for row in zip([split] * len(CLASSES), CLASSES, counts[split], right[split])]
+    for split, label, count, most in sorted(rows, key=lambda row: row[2] <= row[3]):  # too many: no cure
+        if count > most or not allow_subset and count < most:
+            cure = " (a part of it must be asked for: --set SUBSET=true, or allow_subset=True)" if count < most else ""
+            raise InputError(f"{name}: {split} has {count:,} images of {label}; FER-2013 has {most:,}{cure}")
+
+
+# The CSV: fer2013.csv and icml_face_data.csv, and copies of them under other names
 
 
 def _read_csv(stream, name):
@@ -120,7 +164,8 @@ def _column_order(header, name):
     names = header.removeprefix(b"\xef\xbb\xbf").split(b",")
     names = [column.strip(b' \t\r\n"').decode("ascii", "replace") for column in names]
     if sorted(names) != sorted(COLUMNS):
-        right = f"they should be {','.join(COLUMNS)}, in UTF-8 text"
+        other = OTHER_CSVS.get(tuple(names[:3]))
+        right = f"they should be {','.join(COLUMNS)}, in UTF-8 text{f' (this is {other}; {OFFICIAL})' if other else ''}"
         raise InputError(f"{name}: line 1: the columns are {show(','.join(names))}; {right}")
     return [names.index(column) for column in COLUMNS]
 
@@ -165,61 +210,101 @@ def _check_pixels(values, where):
 # The folder release: train/<class>/Training_*.jpg, test/<class>/{PublicTest,PrivateTest}_*.jpg
 
 
-def _read_container(path, name):
-    found = {}  # (split, file name, label) -> pixels
-    table = None
+def _read_container(path, name, splits):
+    images = {}  # (file name, label, folder) -> pixels
+    table = other = None
     for member in containers.members(path):
-        where = member.where
-        if member.parts[-1] in CSV_NAMES:
-            if table:
-                raise InputError(f"{where}: a second CSV; there should be one of {', '.join(CSV_NAMES)}")
+        where, leaf = member.where, member.parts[-1].lower()
+        if leaf.endswith(".csv"):
+            try:
+                with member.open() as stream:
+                    copy = _read_csv(stream, where)
+            except InputError as error:
+                if leaf in CSV_NAMES:
+                    raise
+                other = other or error  # a file about something else, unless it is all there is
+                continue
+            if table and any(not np.array_equal(a, b) for split in SPLITS for a, b in zip(table[split], copy[split])):
+                raise InputError(f"{where}: a second CSV, with other rows; there should be one")
+            table = copy
+        elif not set(containers.TREES).isdisjoint(member.parts[:-1]):
+            key = _key(member.parts, where)
             with member.open() as stream:
-                table = _read_csv(stream, where)
-        elif "train" in member.parts[:-1] or "test" in member.parts[:-1]:
-            key = _split_name_label(member.parts, where)
-            if key in found:
-                raise InputError(f"{where}: this file is there twice; each image should be there once")
-            if member.size > MAX_JPEG:
-                raise InputError(f"{where}: {member.size:,} bytes; a 48x48 JPEG has at most {MAX_JPEG:,}")
-            with member.open() as stream:
-                found[key] = _decode(stream.read(MAX_JPEG + 1), where)
-    if table and found:
+                pixels = _decode(stream.read(MAX_JPEG + 1), where)
+            if images.setdefault(key, pixels) != pixels:
+                raise InputError(f"{where}: this file is there twice, with other pixels; there should be one")
+    if table and images:
         raise InputError(f"{name} holds both a CSV and image folders; it should hold one of them")
     if table:
         return table, "csv"
-    if not found:
+    if not images:
         right = "it should hold train/<class>/*.jpg and test/<class>/*.jpg, or fer2013.csv"
-        raise InputError(f"{name} holds no FER-2013; {right}")
-    return {split: _stack(found, index) for index, split in enumerate(SPLITS)}, "folder"
+        raise other or InputError(f"{name} holds no FER-2013; {right}")
+    parts = _parted(images, splits)
+    if sum(map(len, parts)) < len(images):
+        raise InputError(_unofficial(images, name))
+    return {split: _stack(images, keys) for split, keys in zip(SPLITS, parts)}, "folder"
 
 
-def _stack(found, split):
-    keys = sorted(key for key in found if key[0] == split)
-    images = np.frombuffer(b"".join(found[key] for key in keys), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    return images, np.array([label for _, _, label in keys], np.uint8)
+def _key(parts, where):
+    """What images are known and ordered by: (file name, label, folder)."""
+    if len(parts) < 3 or parts[-3] not in containers.TREES or not parts[-1].lower().endswith((".jpg", ".jpeg", ".png")):
+        raise InputError(f"{where}: not a file of FER-2013; {NAMES}")
+    if parts[-2] not in CLASSES:
+        right = f"it should be one of {', '.join(CLASSES)}; {OFFICIAL}"
+        raise InputError(f"{where}: the class folder is {show(parts[-2])}; {right}")
+    return parts[-1], CLASSES.index(parts[-2]), parts[-3]
 
 
-def _split_name_label(parts, where):
-    match = re.fullmatch(r"(Training|PublicTest|PrivateTest)_[0-9]{1,20}\.jpg", parts[-1])
-    if len(parts) < 3 or parts[-3] not in ("train", "test") or not match:
-        right = "train/<class>/ should hold Training_<number>.jpg, test/<class>/ PublicTest_... and PrivateTest_..."
-        raise InputError(f"{where}: not a file of FER-2013; {right}")
-    folder, label, usage = parts[-3], parts[-2], match[1]
-    if label not in CLASSES:
-        raise InputError(f"{where}: the class folder is {show(label)}; it should be one of {', '.join(CLASSES)}")
-    if (folder == "train") != (usage == "Training"):
-        raise InputError(f"{where}: {usage} in {folder}/; train/ should hold Training_*.jpg, test/ the other two")
-    return USAGES.index(usage), parts[-1], CLASSES.index(label)
+def _usage(key):
+    """The official split of an image, or None."""
+    match = re.fullmatch(r"(Training|PublicTest|PrivateTest)_[0-9]{1,20}\.jpg", key[0])
+    return match[1] if match and key[2] == ("train" if match[1] == "Training" else "test") else None
+
+
+def _parted(images, splits):
+    """The keys of the images of each split, in order; in the official splits those with other names are left out."""
+    keys = sorted(images)
+    if splits == "official":
+        return [[key for key in keys if _usage(key) == usage] for usage in USAGES]
+    tests = [key for key in keys if key[2] != "train"]
+    return [key for key in keys if key[2] == "train"], tests[::2], tests[1::2]
+
+
+def _unofficial(images, name):
+    """Why images under other names are refused; offers to take the folders as they are if that works."""
+    file, label, folder = next(key for key in sorted(images) if not _usage(key))
+    line = f"{name}: {show(f'{folder}/{CLASSES[label]}/{file}')}: not a file of FER-2013; {NAMES}"
+    if any(map(_usage, images)):
+        return line
+    sizes = Counter(folder for *_, folder in images)
+    sizes = " and ".join(f"{count:,} images in {folder}/" for folder, count in sorted(sizes.items()))
+    line = f"{line}. This release, {sizes}, lacks PublicTest and PrivateTest; {OFFICIAL}"
+    labels = [[label for _, label, _ in keys] for keys in _parted(images, "folders")]
+    counts = {split: np.bincount(part, minlength=len(CLASSES)).tolist() for split, part in zip(SPLITS, labels)}
+    for subset in (False, True):
+        with suppress(InputError):
+            check_counts(counts, name, "folders", subset)
+            shell, code = " --set SUBSET=true" * subset, ", allow_subset=True" * subset
+            return f"{line}; to take its folders as they are: --set SPLITS=folders{shell}, or splits='folders'{code}"
+    return line
+
+
+def _stack(images, keys):
+    pixels = np.frombuffer(b"".join(images[key] for key in keys), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+    return pixels, np.array([label for _, label, _ in keys], np.uint8)
 
 
 def _decode(data, where):
     """Pixels of one grey 48x48 JPEG; size and colour are judged from its header, before any pixel is decoded."""
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            if image.size != (IMAGE_SIZE, IMAGE_SIZE):
-                raise InputError(f"{where}: {image.width}x{image.height} pixels; there should be 48x48")
-            if image.mode != "L":
-                raise InputError(f"{where}: a colour image ({image.mode}); it should be grey, one channel")
+        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
+            if (image.format, image.size, image.mode) != ("JPEG", (IMAGE_SIZE, IMAGE_SIZE), "L"):
+                found = f"a {image.width}x{image.height} {image.format}, {'grey' if image.mode == 'L' else 'in colour'}"
+                right = f"it should be a grey 48x48 JPEG. A converted copy may lack FER-2013's own pixels; {OFFICIAL}"
+                raise InputError(f"{where}: {found}; {right}")
+            if len(data) > MAX_JPEG:
+                raise InputError(f"{where}: more than {MAX_JPEG:,} bytes; a grey 48x48 JPEG has less")
             return image.tobytes()
     except InputError:
         raise

@@ -1,6 +1,9 @@
 """A FER-2013 of a few noise images in each form that it comes in, for the tests of the readers."""
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 
@@ -10,7 +13,8 @@ from PIL import Image
 from ferhelpers.data import CLASSES, SPLITS
 from ferhelpers.readers import COLUMNS, USAGES
 
-TAR_MODES = {"fer.tar": "w", "fer.tar.gz": "w:gz", "fer.tar.bz2": "w:bz2", "fer.tar.xz": "w:xz"}
+TAR_MODES = {"fer.tar": "w", "fer.tar.gz": "w:gz", "fer.tgz": "w:gz", "fer.tar.bz2": "w:bz2", "fer.tar.xz": "w:xz"}
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".csv": bytes}
 
 
 def arrays(of_each=1, seed=0):
@@ -50,11 +54,27 @@ def members(splits):
     return found
 
 
+def reparted(splits, trees=("train", "validation", "validation")):
+    """{member name: bytes} of a release that tells PublicTest and PrivateTest not apart: its files are numbered."""
+    rows = [row for tree, arrays in zip(trees, splits.values()) for row in zip([tree] * len(arrays[1]), *arrays)]
+    return {
+        f"{tree}/{CLASSES[label]}/{number}.jpg": jpeg(image)
+        for number, (tree, image, label) in enumerate(rows, start=1000)
+    }
+
+
 def write_folder(path, files):
+    """A name that ends in "/" is an empty folder, here and in the archives."""
     path.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
+        (path / name).mkdir() if name.endswith("/") else (path / name).write_bytes(content)
+    return path
+
+
+def write_packed(path, content):
+    """One file, packed as its ending says."""
+    path.write_bytes(PACKERS[path.suffix](content))
     return path
 
 
@@ -66,9 +86,10 @@ def write_zip(path, files, compression=zipfile.ZIP_DEFLATED):
 
 
 def write_tar(path, files):
-    with tarfile.open(path, TAR_MODES["fer" + "".join(path.suffixes)]) as archive:
+    mode = next(mode for name, mode in reversed(TAR_MODES.items()) if path.name.endswith(name.removeprefix("fer")))
+    with tarfile.open(path, mode) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(content)
+            info.size, info.type = len(content), tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
             archive.addfile(info, io.BytesIO(content))
     return path

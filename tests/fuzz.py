@@ -4,8 +4,8 @@
     pip install atheris
     python tests/fuzz.py FOLDER -max_total_time=1200 -rss_limit_mb=2048 -timeout=20
 
-FOLDER keeps the inputs; it is filled with a small FER-2013 in every form first. What is found belongs in test_readers.py
-or test_bad_input.py.
+FOLDER keeps the inputs; it is filled with a small FER-2013 in every form first. What is found belongs in
+test_readers.py or test_bad_input.py.
 """
 
 import sys

@@ -62,6 +62,11 @@ BAD_CSVS = {
     "no Usage column": (swap(b",Usage", b""), "line 1"),
     "a fourth column": (swap(b"Usage\n", b"Usage,extra\n"), "line 1", "extra"),
     "a column twice": (swap(b"Usage\n", b"pixels\n"), "line 1"),
+    "Usage in small letters": (
+        swap(b"Usage\n", b"usage\n"),
+        "line 1: the columns are 'emotion,pixels,usage'",
+        "text\n",
+    ),
     "header twice": (row(5, lambda line: b"emotion,pixels,Usage"), "line 5", "'emotion'"),
     "a row of one field": (row(4, lambda line: line.split(b",")[0]), "line 4", "1 columns"),
     "a row without Usage": (row(4, lambda line: line.rsplit(b",", 1)[0]), "line 4", "2 columns"),
@@ -92,6 +97,10 @@ BAD_CSVS = {
 
 
 GREY = SPLITS["training"][0][0]
+OFFICIAL = "kaggle.com/datasets/msambare/fer2013"
+FER_PLUS = b"Usage,Image name,neutral,happiness\nTraining,fer0000000.png,4,0\n"
+OTHERS = dict(list(fake_fer.reparted(SPLITS).items())[1:])
+NUMBERED = fake_fer.reparted(SPLITS, ("train", "test", "test"))
 
 
 def declares(side):
@@ -104,7 +113,19 @@ BAD_FILES = {
     "other files": (lambda: {"a.txt": b"", "b/c.jpg": b""}, "holds no FER-2013"),
     "text": (lambda: {FIRST: b"not an image"}, FIRST, "not a JPEG"),
     "empty image": (lambda: {FIRST: b""}, FIRST, "not a JPEG"),
-    "PNG": (lambda: {FIRST: fake_fer.jpeg(GREY, form="PNG")}, FIRST, "not a JPEG"),
+    "PNG": (lambda: {FIRST: fake_fer.jpeg(GREY, form="PNG")}, FIRST, "a 48x48 PNG, grey", "own pixels", OFFICIAL),
+    "PNG, by its name": (
+        lambda: {"train/fear/im0.png": fake_fer.jpeg(GREY, form="PNG")},
+        "train/fear/im0.png",
+        "a 48x48 PNG, grey",
+        OFFICIAL,
+    ),
+    "224 pixels a side in colour": (
+        lambda: {FIRST: fake_fer.jpeg(np.kron(GREY, np.ones((5, 5), np.uint8))[:224, :224], "RGB", "PNG")},
+        FIRST,
+        "a 224x224 PNG, in colour",
+        OFFICIAL,
+    ),
     "truncated": (lambda: {FIRST: FILES[FIRST][:-40]}, FIRST, "broken JPEG"),
     "header only": (lambda: {FIRST: FILES[FIRST][:100]}, FIRST, "broken JPEG"),
     "wide": (lambda: {FIRST: fake_fer.jpeg(np.zeros((48, 49), np.uint8))}, FIRST, "49x48"),
@@ -114,16 +135,28 @@ BAD_FILES = {
     "CMYK": (lambda: {FIRST: fake_fer.jpeg(GREY, "CMYK")}, FIRST, "colour"),
     "heavy": (lambda: {FIRST: FILES[FIRST] + bytes(70_000)}, FIRST, "65,536"),
     "a text among the images": (lambda: {"train/angry/notes.txt": b"hi"}, "notes.txt", "Training_<number>.jpg"),
-    "another name": (lambda: {"train/angry/1.jpg": b""}, "1.jpg", "Training_<number>.jpg"),
+    "another name": (lambda: {"train/angry/1.jpg": FILES[FIRST]}, "1.jpg", "Training_<number>.jpg"),
+    "one other name": (lambda: FILES | {"train/angry/1.jpg": FILES[FIRST]}, "angry/1.jpg", "Training_<number>.jpg"),
+    "another class": (lambda: {"train/disgusted/im0.jpg": b""}, "'disgusted'", "angry, disgust", OFFICIAL),
+    "the train.csv": (lambda: {"train.csv": b"emotion,pixels\n0,1"}, "train.csv", "without PublicTest", OFFICIAL),
+    "the test.csv": (lambda: {"a/test.csv": b"pixels\n1 2\n"}, "a/test.csv", "without labels", OFFICIAL),
+    "FER+": (lambda: {"FERPlus/fer2013new.csv": FER_PLUS, "FERPlus/src/a.py": b""}, "FER+", "without pixels", OFFICIAL),
+    "train and validation": (
+        lambda: OTHERS,
+        "6 images in train/ and 14 images in validation/",
+        "lacks PublicTest",
+        OFFICIAL,
+    ),
+    "train and test, numbered": (lambda: NUMBERED, "7 images in train/", "lacks PublicTest", OFFICIAL),
     "unknown class": (lambda: {"train/contempt/Training_1.jpg": b""}, "'contempt'", "angry, disgust"),
     "no class": (lambda: {"train/Training_1.jpg": b""}, "train/Training_1.jpg"),
     "too deep": (lambda: {"train/angry/a/Training_1.jpg": b""}, "train/angry/a"),
-    "test image in train": (lambda: {"train/angry/PublicTest_1.jpg": FILES[FIRST]}, "PublicTest in train/"),
-    "training image in test": (lambda: {"test/angry/Training_1.jpg": FILES[FIRST]}, "Training in test/"),
+    "test image in train": (lambda: {"train/angry/PublicTest_1.jpg": FILES[FIRST]}, "angry/PublicTest_1.jpg", OFFICIAL),
+    "training image in test": (lambda: {"test/angry/Training_1.jpg": FILES[FIRST]}, "test/angry/Training_1.jpg"),
     "CSV and images": (lambda: FILES | {"fer2013.csv": CSV}, "both a CSV and image folders"),
-    "two CSVs": (lambda: {"fer2013.csv": CSV, "icml_face_data.csv": CSV}, "second CSV"),
+    "two CSVs": (lambda: {"fer2013.csv": CSV, "icml_face_data.csv": CSV[: CSV.rfind(b"6,")]}, "second CSV"),
 }
-HOSTILE_NAMES = ("../" + FIRST, "/" + FIRST, "train/../../x", "train\\angry\\Training_1.jpg", "train/angry/..")
+HOSTILE_NAMES = ("../" + FIRST, "/" + FIRST, "train/../../x", "train\\..\\..\\x", "\\train\\x", "train/angry/..")
 
 
 # Sources: {name: (function: an empty folder -> the path to give as --data, parts of the line)}
@@ -186,7 +219,7 @@ SOURCES |= {
     "a name too long": (lambda folder: folder / ("x" * 300), "File name too long"),
     "a loop of links": (loop, "cannot be the path of a file"),
     "an image twice": (
-        inside(fake_fer.write_zip, "fer.zip", FILES | {"copy/" + FIRST: FILES[FIRST]}),
+        inside(fake_fer.write_zip, "fer.zip", FILES | {"copy/" + FIRST: FILES["train/fear/Training_1002.jpg"]}),
         "copy/" + FIRST,
         "twice",
     ),

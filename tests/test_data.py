@@ -1,11 +1,15 @@
 """Loading a source: which one, what it must hold, what is said about it, and the cache."""
 
+import gzip
+import io
 import json
+import lzma
 import os
 import subprocess
 import sys
 import time
 import types
+import zipfile
 from pathlib import Path
 
 import fake_fer
@@ -13,8 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from ferhelpers import containers, data, faces, readers
+from ferhelpers import containers, data, faces, notebook, readers
 from ferhelpers.errors import InputError
 
 SPLITS = fake_fer.arrays(of_each=3)
@@ -48,6 +53,7 @@ def test_a_subset_is_taken_only_when_asked_for(csv):
         "form": "csv",
         "official": False,
         "fraction": 1.0,
+        "splits": "official",
         "note": "A subset of FER-2013.",
         "counts": {split: [3] * 7 for split in data.SPLITS},
         "sha256": dataset.fingerprint,
@@ -62,10 +68,10 @@ def test_a_subset_is_taken_only_when_asked_for(csv):
 def test_a_subset_needs_each_class_in_each_split_and_no_more_than_official(csv):
     lines = fake_fer.csv(SPLITS).splitlines(keepends=True)
     csv.write_bytes(b"".join(line for line in lines if not (line.startswith(b"1,") and b"PrivateTest" in line)))
-    with pytest.raises(InputError, match="private has 0 images of disgust; there should be 1 to 55"):
+    with pytest.raises(InputError, match="private has 0 images of disgust; there should be at least 1"):
         small(csv)
     csv.write_bytes(b"".join(lines + [lines[-6]] * 55))
-    with pytest.raises(InputError, match="private has 58 images of disgust; there should be 1 to 55"):
+    with pytest.raises(InputError, match="private has 58 images of disgust; FER-2013 has 55$"):
         small(csv)
 
 
@@ -124,6 +130,241 @@ def test_wrong_fraction(fraction):
         data.Dataset(split, split, split, {}).subset(fraction)
 
 
+# Every form in which people have FER-2013
+
+
+FILES, CSV = fake_fer.members(SPLITS), fake_fer.csv(SPLITS)
+ANGRY = "train/angry/Training_1000.jpg"
+LAYOUTS = {  # what may be around the same images: {member name: content}; a name that ends in "/" is an empty folder
+    "wrapped": {f"archive/{name}": content for name, content in FILES.items()},
+    "wrapped deeply": {f"./Daten ä/archive (1)/images/{name}": content for name, content in FILES.items()},
+    "wrapped in test": {f"test/{name}": content for name, content in FILES.items()},
+    "PowerShell": {name.replace("/", "\\"): content for name, content in FILES.items()},
+    "PowerShell, wrapped": {f"archive/{name}".replace("/", "\\"): content for name, content in FILES.items()},
+    "twice": {f"images/{name}": content for name, content in FILES.items()} | FILES,
+    "Jupyter's empty folders": FILES | {"train/.ipynb_checkpoints/": b"", "test/sad/.ipynb_checkpoints/": b""},
+    "Jupyter's copies": FILES
+    | {"train/angry/.ipynb_checkpoints/Training_1000-checkpoint.jpg": b"x", ".ipynb_checkpoints/a.csv": CSV},
+    "macOS": FILES
+    | {"__MACOSX/train/angry/._Training_1000.jpg": b"x", "train/__MACOSX/a.jpg": b"x", "train/.DS_Store": b"x"},
+    "Windows": FILES | {"train/angry/thumbs.db": b"x", "test/Desktop.ini": b"x", "THUMBS.DB": b"x"},
+    "Synology": FILES | {"train/@eaDir/angry/a.jpg": b"x", f"@eaDir/{ANGRY}@SynoEAStream": b"x", "a/@eaDir/": b""},
+    "other files": FILES | {"README.md": b"x", "notes/about.csv": b"a,b\n1,2\n", "more/x.jpg": b"x"},
+}
+WRITERS = {"fer": fake_fer.write_folder, "fer.zip": fake_fer.write_zip, "fer.tar.gz": fake_fer.write_tar}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_images_are_the_same_in_every_layout(tmp_path, layout, name):
+    plain = small(fake_fer.write_folder(tmp_path / "plain", FILES))
+    dataset = small(WRITERS[name](tmp_path / name, LAYOUTS[layout]))
+    assert dataset.fingerprint == plain.fingerprint
+    assert dataset.provenance["counts"] == {split: [3] * 7 for split in data.SPLITS}
+    assert dataset.provenance["form"] == "folder"
+
+
+def write_csv(path):
+    """A CSV in the form that the ending of `path` names."""
+    files = {"fer2013/fer2013.csv": CSV, "fer2013/README": b"about"}
+    packed = ".csv" in path.suffixes and path.suffix != ".zip"
+    write = fake_fer.write_packed if packed else fake_fer.write_zip if path.suffix == ".zip" else fake_fer.write_tar
+    return write(path, CSV if packed else files)
+
+
+@pytest.mark.parametrize("name", ("fer2013", "icml_face_data", "FER-2013 (1)"))
+@pytest.mark.parametrize("ending", readers.ENDINGS)
+def test_the_csv_is_the_same_in_every_form_and_auto_finds_it(tmp_path, monkeypatch, ending, name):
+    (tmp_path / "data").mkdir()
+    path = write_csv(tmp_path / "data" / f"{name}{ending}")
+    assert small(path).fingerprint == in_memory().fingerprint and small(path).provenance["form"] == "csv"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FER2013", raising=False)
+    assert (
+        small().fingerprint == in_memory().fingerprint and f"Found as data/{path.name}." in small().provenance["note"]
+    )
+
+
+def in_memory(splits=SPLITS, provenance=None):
+    return data.Dataset(*(data.Split(*splits[split]) for split in data.SPLITS), provenance)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    {
+        "gzip without its ending.csv": gzip.compress(CSV),
+        "Safari unpacked it.csv.gz": CSV,
+        "one after the other.csv.gz": gzip.compress(CSV[:9000]) + gzip.compress(CSV[9000:]),
+        "UPPER.CSV.XZ": lzma.compress(CSV),
+    }.items(),
+)
+def test_the_content_says_how_a_file_is_packed(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert small(tmp_path / name).fingerprint == in_memory().fingerprint
+
+
+def test_archives_with_the_wrong_ending_or_another_name_inside(tmp_path):
+    tar = fake_fer.write_tar(tmp_path / "a.tar.xz", {"my faces.csv": CSV}).rename(tmp_path / "a.zip")
+    assert small(tar).fingerprint == in_memory().fingerprint
+    zipped = fake_fer.write_zip(
+        tmp_path / "b.zip", {"fer2013.csv": CSV, "icml_face_data.csv": CSV, "test.csv": b"pixels"}
+    )
+    assert small(zipped.rename(tmp_path / "fer2013.csv")).fingerprint == in_memory().fingerprint
+
+
+def test_a_folder_among_much_else(tmp_path):
+    (tmp_path / "loop").symlink_to("nowhere")
+    (tmp_path / "big.iso").touch()
+    os.truncate(tmp_path / "big.iso", 2**40)
+    os.mkfifo(tmp_path / "pipe")
+    fake_fer.write_folder(tmp_path / "a/b", FILES)
+    (tmp_path / "a/b/train").rename(tmp_path / "elsewhere")
+    (tmp_path / "a/b/train").symlink_to(tmp_path / "elsewhere")
+    plain = small(fake_fer.write_folder(tmp_path / ".plain", FILES))
+    assert small(tmp_path).fingerprint == plain.fingerprint
+
+
+# Releases with other splits
+
+
+def test_folders_as_they_are(tmp_path):
+    """Training is train/; of the others, by file name, the first, third, ... are public, the rest private."""
+    path = fake_fer.write_zip(tmp_path / "faces.zip", fake_fer.reparted(SPLITS))
+    dataset = small(path, splits="folders")
+    pixels = [np.asarray(Image.open(io.BytesIO(content))) for content in fake_fer.reparted(SPLITS).values()]
+    for split, rows in (("training", pixels[:21]), ("public", pixels[21::2]), ("private", pixels[22::2])):
+        np.testing.assert_array_equal(getattr(dataset, split).images, rows)
+    labels = np.concatenate([SPLITS["public"][1], SPLITS["private"][1]])
+    np.testing.assert_array_equal(dataset.public.labels, labels[::2])
+    np.testing.assert_array_equal(dataset.private.labels, labels[1::2])
+    assert dataset.provenance["splits"] == "folders" and not dataset.provenance["official"]
+    assert dataset.provenance["note"] == f"{data.OTHER_SPLITS} A subset of FER-2013."
+    assert "NOT FER-2013'S OFFICIAL SPLITS" in notebook.banner(dataset)
+    with pytest.raises(InputError, match="lacks PublicTest and PrivateTest"):  # not out of the cache
+        small(path)
+
+
+def test_the_official_files_in_two_folders_have_another_fingerprint(tmp_path):
+    path = fake_fer.write_folder(tmp_path / "fer", FILES)
+    fingerprints = [small(path, splits=splits).fingerprint for splits in ("official", "folders", "official", "folders")]
+    assert fingerprints[:2] == fingerprints[2:] and fingerprints[0] != fingerprints[1]
+
+
+def test_folders_hold_the_whole_or_a_subset_that_was_asked_for(tmp_path, monkeypatch):
+    path = fake_fer.write_folder(tmp_path / "fer", fake_fer.reparted(SPLITS))
+    with pytest.raises(InputError, match=r"the whole has 9 images of angry; FER-2013 has 4,953 .*SUBSET=true"):
+        data.load(path, splits="folders")
+    official = {"training": [3] * 7, "public": [2] * 7, "private": [4] * 7}
+    monkeypatch.setattr(readers, "OFFICIAL_COUNTS", official)
+    monkeypatch.setattr(readers, "MAX_IMAGES", 63)
+    assert data.load(path, splits="folders").provenance["note"] == data.OTHER_SPLITS
+    with pytest.raises(InputError, match="--set SPLITS=folders, or splits='folders'$"):
+        data.load(path)
+    monkeypatch.setitem(official, "private", [3] * 7)
+    with pytest.raises(InputError, match="the whole has 9 images of angry; FER-2013 has 8$"):
+        small(path, splits="folders")
+    with pytest.raises(InputError, match=r"lacks PublicTest and PrivateTest; FER-2013 itself is [^;]*$"):
+        data.load(path)
+
+
+@pytest.mark.parametrize("splits", ["folder", "", None, ["folders"]])
+def test_wrong_splits(csv, splits):
+    with pytest.raises(InputError, match="SPLITS is .*; it should be official or folders"):
+        small(csv, splits=splits)
+
+
+# Advice that works: each message, and what it says to do
+
+
+def test_advice_on_subsets(csv):
+    with pytest.raises(InputError, match=r"--set SUBSET=true, or allow_subset=True\)$"):
+        data.load(csv)
+    assert len(data.load(csv, allow_subset=True).training) == 21
+    lines = CSV.splitlines(keepends=True)
+    for wrong in (
+        [line for line in lines if not (line.startswith(b"1,") and b"PrivateTest" in line)],  # no disgust
+        lines + [lines[-6]] * 55,  # too much of it
+    ):
+        csv.write_bytes(b"".join(wrong))
+        with pytest.raises(InputError, match="private has (0|58) images of disgust") as caught:
+            data.load(csv)
+        assert "SUBSET" not in str(caught.value)
+
+
+def test_advice_on_other_splits(tmp_path, csv):
+    path = fake_fer.write_folder(tmp_path / "faces", fake_fer.reparted(SPLITS))
+    with pytest.raises(InputError, match="SPLITS=folders --set SUBSET=true, or splits='folders', allow_subset=True$"):
+        data.load(path)
+    assert len(data.load(path, splits="folders", allow_subset=True).public) == 21
+    with pytest.raises(InputError, match="leave SPLITS at official"):
+        small(csv, splits="folders")
+    assert len(small(csv, splits="official").public) == 21
+    without = {name: content for name, content in fake_fer.reparted(SPLITS).items() if "validation/disgust" not in name}
+    with pytest.raises(InputError, match="lacks PublicTest") as caught:  # folders would be refused, too
+        data.load(fake_fer.write_zip(tmp_path / "faces.zip", without))
+    assert "SPLITS" not in str(caught.value)
+
+
+def test_advice_on_damaged_and_unreadable_archives(tmp_path, monkeypatch):
+    whole = fake_fer.write_tar(tmp_path / "fer.tar.gz", FILES)
+    content = whole.read_bytes()
+    whole.write_bytes(content[:-100])
+    with pytest.raises(
+        InputError, match="is damaged, .*download it again; if it is whole, unpack it and give what is in it"
+    ):
+        small(whole)
+    whole.write_bytes(content)
+    assert small(whole).fingerprint == small(fake_fer.write_folder(tmp_path / "fer", FILES)).fingerprint
+
+    def unreadable(*arguments):
+        raise PermissionError(13, "Permission denied", str(whole))
+
+    monkeypatch.setattr(containers, "opener_of", unreadable)  # the file is whole: a download would change nothing
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\); check the path and its permissions"):
+        small(whole, cache=False)
+
+
+def test_advice_on_encryption_and_endings(tmp_path):
+    path = fake_fer.write_zip(tmp_path / "fer.zip", FILES)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="encrypted; unpack the archive with its password and give the folder"):
+        small(path)
+    folder = small(fake_fer.write_folder(tmp_path / "fer", FILES))
+    with pytest.raises(InputError, match=r"it should end in one of .*\.tar\.gz.* or be a folder"):
+        small(fake_fer.write_tar(tmp_path / "fer.tar.gz", FILES).rename(tmp_path / "fer.gz"))
+    assert small((tmp_path / "fer.gz").rename(tmp_path / "fer.tar.gz")).fingerprint == folder.fingerprint
+
+
+# A data set of one's own
+
+
+OWN = [None, {}, {"license": "CC"}, {"source": "my faces"}, {"source": Path("x"), "note": None, "fraction": "half"}]
+OWN += [{"official": None, "form": 3, "counts": 5, "sha256": b""}, {("a", 1): {2}, "array": np.arange(3)}]
+
+
+@pytest.mark.parametrize("provenance", OWN)
+def test_any_provenance_will_do(provenance):
+    dataset = in_memory(provenance=provenance)
+    assert json.loads(json.dumps(dataset.provenance)) == dataset.provenance
+    assert dataset.provenance["counts"]["private"] == [3] * 7 and dataset.provenance["sha256"] == dataset.fingerprint
+    assert not dataset.drawn and not dataset.provenance["official"]
+    name = (
+        "my faces"
+        if provenance == {"source": "my faces"}
+        else "x"
+        if provenance and "note" in provenance
+        else "own images"
+    )
+    assert notebook.banner(dataset) == f"{name}, not FER-2013: 21 training, 21 public and 21 private test images"
+    part = dataset.subset(0.34)
+    assert part.provenance["counts"]["public"] == [1] * 7 and part.provenance["fraction"] == 0.34
+    assert part.provenance["note"] == "A subset: 0.34 of each class (seed 0)."
+    assert notebook.banner(part).startswith(f"{name} (0.34 of it), not FER-2013: 7 training")
+    assert part.provenance.get("license") == (provenance or {}).get("license")
+
+
 # Which source
 
 
@@ -158,6 +399,57 @@ def test_auto(tmp_path, csv, monkeypatch):
         small()
 
 
+AUTO = {  # what lies in data/: (the files, what the note says first, what it says of the rest)
+    "nothing": ({}, "Neither $FER2013 nor the folder data/ holds FER-2013.", None),
+    "other things": (
+        {"fer2013new.csv": b"x", "faces/a.jpg": b"x", ".gitkeep": b"", "Thumbs.db": b""},
+        "Neither $FER2013 nor the folder data/ holds FER-2013.",
+        "'faces', 'fer2013new.csv'",
+    ),
+    "images and a text": (FILES | {"notes.txt": b"x"}, "Found in data/.", "'notes.txt'"),
+    "a folder": ({f"archive/train/{name}": content for name, content in FILES.items()}, "Found as data/archive.", None),
+    "a folder beside train alone": (
+        {f"FER_2013/{name}": content for name, content in FILES.items()} | {"train/x": b""},
+        "Found as data/FER_2013.",
+        "'train'",
+    ),
+    "the CSV first": (FILES | {"FER2013.CSV": CSV, "archive.zip": b"x"}, "Found as data/FER2013.CSV.", None),
+    "a file without an ending": ({"fer2013": b"x"}, "Neither $FER2013", "'fer2013'"),
+    "much": (
+        {f"{letter}.txt": b"" for letter in "abcdefg"},
+        "Neither $FER2013",
+        "'a.txt', 'b.txt', 'c.txt', 'd.txt', 'e.txt', ...",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AUTO)
+def test_auto_says_what_it_took_and_what_it_does_not_know(tmp_path, monkeypatch, case):
+    files, said, unknown = AUTO[case]
+    fake_fer.write_folder(tmp_path / "data", files)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "ferhelpers/data.py"))
+    monkeypatch.setattr(faces, "SIZES", (70, 70, 70))
+    monkeypatch.delenv("FER2013", raising=False)
+    dataset = small()
+    assert dataset.provenance["note"].startswith(said)
+    assert ("Not known in data/" in dataset.provenance["note"]) == bool(unknown)
+    assert not unknown or f" Not known in data/: {unknown}." in dataset.provenance["note"]
+    assert dataset.drawn == said.startswith("Neither")
+    if not dataset.drawn:
+        plain = small(fake_fer.write_folder(tmp_path / "plain", FILES))
+        assert dataset.fingerprint == (in_memory() if "CSV" in case else plain).fingerprint
+
+
+def test_auto_refuses_other_splits_and_takes_them_when_asked(tmp_path, monkeypatch):
+    fake_fer.write_folder(tmp_path / "data", fake_fer.reparted(SPLITS))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FER2013", raising=False)
+    with pytest.raises(InputError, match="SPLITS=folders"):
+        small()
+    assert small(splits="folders").provenance["note"].startswith(f"Found in data/. {data.OTHER_SPLITS}")
+
+
 @pytest.mark.parametrize(
     "source", ["", None, 3, "no/such/file.csv", "~nobody/x.csv", "a\0b.csv", "a" * 5000, "x\n.zip"]
 )
@@ -178,7 +470,7 @@ def test_awkward_paths(csv, tmp_path, monkeypatch):
 
 
 def test_unreadable_source(csv, monkeypatch):
-    def denied(path):
+    def denied(path, splits):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(readers, "read", denied)
@@ -212,7 +504,7 @@ def test_kaggle(tmp_path, monkeypatch):
 def reads(monkeypatch):
     """The paths that were decoded, one entry a time."""
     paths, read = [], readers.read
-    monkeypatch.setattr(readers, "read", lambda path: paths.append(path) or read(path))
+    monkeypatch.setattr(readers, "read", lambda path, splits: paths.append(path) or read(path, splits))
     return paths
 
 
@@ -300,12 +592,35 @@ def test_real_fer2013(real):
 
 def test_real_archives_beside_it_are_equal(real):
     source = Path(os.environ["FER2013"])
-    endings = (".zip", *containers.TAR_OPENERS)
-    others = [path for path in source.parent.glob("fer2013.*") if path != source and path.suffix in endings]
+    others = [
+        path for path in source.parent.glob("fer2013.*") if path != source and path.name.endswith(readers.ENDINGS)
+    ]
     if real.provenance["form"] != "folder" or not others:
         pytest.skip("no second archive of the folder release beside $FER2013")
     for other in others:
         assert data.load(other, cache=False).fingerprint == real.fingerprint
+
+
+def test_the_real_images_parted_otherwise(real, tmp_path):
+    """28,821 and 7,066 images under numbers, as a popular copy has them: refused by name, or taken as asked for."""
+    source = Path(os.environ["FER2013"])
+    if source.suffix != ".zip":
+        pytest.skip("$FER2013 is no zip of the folder release")
+    with zipfile.ZipFile(source) as official, zipfile.ZipFile(tmp_path / "faces.zip", "w") as copy:
+        names = sorted(name for name in official.namelist() if name.endswith(".jpg"))
+        for number, name in enumerate(np.random.default_rng(0).permutation(names)):
+            tree = "train" if number < 28_821 else "validation"
+            copy.writestr(f"images/{tree}/{name.split('/')[-2]}/{number}.jpg", official.read(str(name)))
+    sizes = "28,821 images in train/ and 7,066 images in validation/"
+    refusal = f"{sizes}, lacks PublicTest .*SPLITS=folders, or splits='folders'$"
+    with pytest.raises(InputError, match=refusal):
+        data.load(tmp_path / "faces.zip", cache=False)
+    dataset = data.load(tmp_path / "faces.zip", splits="folders", cache=False)
+    assert [len(getattr(dataset, split)) for split in data.SPLITS] == [28_821, 3_533, 3_533]
+    assert dataset.provenance["note"] == data.OTHER_SPLITS and not dataset.provenance["official"]
+    assert dataset.fingerprint != real.fingerprint
+    totals = [sum(of) for of in zip(*dataset.provenance["counts"].values())]
+    assert totals == [sum(of) for of in zip(*data.OFFICIAL_COUNTS.values())]
 
 
 MEASURE = """

@@ -1,6 +1,10 @@
-"""Evaluation against numbers worked out by hand."""
+"""Evaluation against numbers worked out by hand, and by simulation."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_runs import FakeRun, logits_for
 from hypothesis import given
@@ -10,6 +14,10 @@ from scipy import special, stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import error_rates
 
 # Five images: the true classes, and what is predicted.
 LABELS = np.array([0, 0, 1, 3, 3])
@@ -83,113 +91,198 @@ def test_interval_of_a_test_set_and_of_a_section(n, half_width):
     assert (high - low) / 2 == pytest.approx(half_width, abs=5e-4)
 
 
-def test_interval_of_a_mean():
+def test_interval_of_the_mean_of_one_trained_network():
     values = np.random.default_rng(0).exponential(2.0, 4000)
-    low, high = evaluation.mean_interval(values)
     error = 1.96 * values.std() / 4000**0.5
-    assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.15 * error)
-    rare = np.r_[np.zeros(200), 50.0]  # Student's interval would begin below 0
-    assert evaluation.mean_interval(rare)[0] >= 0
+    assert evaluation.mean_interval(values, seed_spread=0) == pytest.approx(
+        (values.mean() - error, values.mean() + error), abs=0.002 * error
+    )
     assert np.isnan(evaluation.mean_interval([1.0])).all()
 
 
-def test_paired_difference_of_accuracies_by_mcnemar():
+def test_interval_of_a_mean_of_one_seed_holds_the_stated_spread():
+    right = np.arange(400) < 220
+    errors = [(0.55 * 0.45 / 399 + spread**2) ** 0.5 for spread in (evaluation.ACCURACY_SPREAD, 0.05)]
+    for error, stated in zip(errors, ({}, {"seed_spread": 0.05})):
+        assert evaluation.mean_interval(right, **stated) == pytest.approx(
+            (0.55 - 1.96 * error, 0.55 + 1.96 * error), rel=3e-3
+        )
+    low, high = evaluation.mean_interval(np.full(400, 2.0))
+    assert (low, high) == pytest.approx((2 - 1.96 * 0.1, 2 + 1.96 * 0.1), rel=1e-4)  # LOSS_SPREAD of 2 is 0.1
+
+
+def test_one_network_on_two_versions_of_the_images_by_mcnemar():
     both, only_a, only_b, neither = 50, 9, 1, 40
     a = np.repeat([1, 1, 0, 0], [both, only_a, only_b, neither])
     b = np.repeat([1, 0, 1, 0], [both, only_a, only_b, neither])
-    difference = evaluation.paired(a, b)
+    difference = evaluation.paired(a, b, same_networks=True)
     assert difference.value == pytest.approx(0.08)
     assert difference.p == pytest.approx(2 * (1 + 10) / 2**10)  # 0 or 1 of 10 heads, both sides
-    assert 0.015 <= difference.low <= 0.03 and 0.13 <= difference.high <= 0.145  # 0.08 -+ 1.96 * 0.03
+    error = ((0.1 - 0.08**2) / 99) ** 0.5
+    assert (difference.low, difference.high) == pytest.approx((0.08 - 1.984 * error, 0.08 + 1.984 * error), rel=1e-3)
     assert difference.n == 100
 
 
-def test_paired_difference_of_losses():
-    a = np.random.default_rng(0).normal(2, 3, 1000)
-    noise = np.random.default_rng(1).normal(0, 0.5, 1000)
-    difference = evaluation.paired(a, a + 0.1 + noise)
-    mean, error = -(0.1 + noise).mean(), noise.std() / 1000**0.5
-    assert difference.value == pytest.approx(mean)
-    assert (difference.low, difference.high) == pytest.approx(
-        (mean - 1.96 * error, mean + 1.96 * error), abs=0.2 * error
-    )
-    assert difference.p < 1e-5  # the pairing sees what two separate intervals, 0.37 wide, do not
+def test_one_network_on_two_versions_of_the_images_by_the_paired_t_test():
+    a, noise = np.random.default_rng(0).normal(2, 3, 1000), np.random.default_rng(1).normal(0, 0.5, 1000)
+    difference, test = evaluation.paired(a, a + noise, same_networks=True), stats.ttest_rel(a, a + noise)
+    assert difference.p == pytest.approx(test.pvalue)
+    assert (difference.low, difference.high) == pytest.approx(test.confidence_interval())
 
 
-def test_paired_is_seeded_and_turns_with_its_arguments():
-    a, b = np.random.default_rng(0).random((2, 200))
-    assert evaluation.paired(a, b, seed=3) == evaluation.paired(a, b, seed=3)
-    there, back = evaluation.paired(a, b), evaluation.paired(b, a)
-    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low), abs=1e-3)
+def test_two_networks_of_one_seed_differ_by_their_seeds_too():
+    """Two points more of 1,000 images, 20 against 0: hardly by the choice of images, easily by that of seeds."""
+    a, b = np.arange(1000) < 520, np.arange(1000) < 500
+    for stated, spread in (({}, evaluation.ACCURACY_SPREAD), ({"seed_spread": 0.02}, 0.02)):
+        error = (0.02 * 0.98 / 999 + 2 * spread**2) ** 0.5
+        difference = evaluation.paired(a, b, **stated)
+        assert (difference.low, difference.high) == pytest.approx((0.02 - 1.96 * error, 0.02 + 1.96 * error), rel=1e-2)
+        assert difference.p == pytest.approx(2 * stats.norm.sf(0.02 / error), rel=1e-2) and difference.p > 0.05
+    assert evaluation.paired(a, b, seed_spread=0).p < 1e-5
+
+
+def test_the_default_spread_of_losses_is_a_share_of_their_means():
+    a, b = np.full(100, 4.0), np.full(100, 3.0)
+    assert evaluation.paired(a, b).p == pytest.approx(2 * stats.norm.sf(1 / (0.05 * 5)))  # 5: from 3 and 4
+    assert evaluation.paired(a, b, seed_spread=1).p == pytest.approx(2 * stats.norm.sf(1 / 2**0.5))
+
+
+def test_paired_turns_with_its_arguments():
+    a, b = np.random.default_rng(0).random((2, 3, 200))
+    difference, back = evaluation.paired(a, b), evaluation.paired(b, a)
+    assert (difference.value, difference.low, difference.high) == pytest.approx((-back.value, -back.high, -back.low))
+    assert difference.p == pytest.approx(back.p)
 
 
 def test_paired_without_any_spread():
-    assert evaluation.paired([0.3, 0.3], [0.3, 0.3]) == (0, 0, 0, 1, 2)
-    assert evaluation.paired([1, 0], [1, 0]) == (0, 0, 0, 1, 2)
-    assert evaluation.paired([2.5, 2.5], [1.5, 1.5]) == (1, 1, 1, 0, 2)
+    for values, result in (([0.3, 0.3], (0, 0, 0, 1, 2)), ([1.3, 1.3], (1, 1, 1, 0, 2))):
+        assert evaluation.paired(values, [0.3, 0.3], same_networks=True) == pytest.approx(result)
+        assert evaluation.paired(values, [0.3, 0.3], seed_spread=0) == pytest.approx(result)
+    half = stats.norm.ppf(0.975) * 2**0.5 * evaluation.ACCURACY_SPREAD
+    assert evaluation.paired([1, 0], [1, 0]) == pytest.approx((0, -half, half, 1, 2))
 
 
-def test_paired_interval_holds_the_truth_as_often_as_it_says():
+def test_paired_over_seeds_is_welch_s_test_where_images_do_not_matter():
+    """Each image shifts both networks alike, and a seed shifts all images: only the means of the seeds differ."""
     rng = np.random.default_rng(0)
-    held = 0
-    for trial in range(200):
-        a = rng.random(300) < 0.6
-        b = np.where(
-            rng.random(300) < 0.8, a, rng.random(300) < 0.6
-        )  # as accurate, and mostly right on the same images
-        difference = evaluation.paired(a, b, seed=trial)
-        held += difference.low <= 0 <= difference.high
-    assert 0.90 <= held / 200 <= 0.99
+    image, a, b = rng.normal(0, 1, 400), rng.normal(0.3, 0.5, (4, 1)), rng.normal(0, 0.1, (3, 1))
+    difference = evaluation.paired(a + image, b + image)
+    test = stats.ttest_ind(a.ravel(), b.ravel(), equal_var=False)
+    assert difference.p == pytest.approx(test.pvalue)
+    assert (difference.low, difference.high) == pytest.approx(test.confidence_interval())
 
 
-def test_paired_over_seeds_has_the_spread_of_both_levels():
-    """Values: the seed's level and the image's, both normal; the error of a mean over 30 seeds and 400 images is known."""
+def test_paired_over_seeds_counts_images_once_and_the_rest_once():
+    """Parts of seeds and images and a rest, all normal: the error of the difference is known."""
     rng = np.random.default_rng(0)
-    image = rng.normal(0, 1.0, 400)
-    a = 0.3 + image + rng.normal(0, 0.5, (30, 1)) + rng.normal(0, 0.2, (30, 400))
-    b = image + rng.normal(0, 0.5, (30, 1))
+    a, b = (rng.normal(0, 0.2, 400) + rng.normal(0, 0.2, (200, 1)) + rng.normal(0, 4, (200, 400)) for _ in "ab")
     difference = evaluation.paired(a, b)
-    error = (a.mean(axis=1).var() / 30 + b.mean(axis=1).var() / 30) ** 0.5  # images cancel: both are drawn together
-    assert difference.value == pytest.approx(a.mean() - b.mean())
-    stretch = (30 / 29) ** 0.5 * stats.t.ppf(0.975, 29) / 1.96
-    assert difference.high - difference.low == pytest.approx(2 * 1.96 * stretch * error, rel=0.1)
-    assert evaluation.paired(a, b) == difference
-    unpaired = evaluation.mean_interval(a)
-    assert unpaired[1] - unpaired[0] == pytest.approx(2 * 1.96 * (a.mean(axis=1).var() / 30 + 1 / 400) ** 0.5, rel=0.15)
+    error = (2 * (0.2**2 + 4**2 / 200) / 400 + 2 * 0.2**2 / 200) ** 0.5  # images; the rest; seeds
+    assert difference.high - difference.low == pytest.approx(2 * 1.96 * error, rel=0.06)
+    low, high = evaluation.mean_interval(a)
+    assert high - low == pytest.approx(2 * 1.96 * (error**2 / 2) ** 0.5, rel=0.06)
+    # Nothing but the rest: never less than that, however close the means of two seeds lie.
+    a, b = (rng.normal(0, 4, (2, 400)) for _ in "ab")
+    error = (2 * 4**2 / 2 / 400) ** 0.5
+    assert evaluation.paired(a, b).high - evaluation.paired(a, b).low >= 2 * 1.96 * error * 0.9
 
 
-@pytest.mark.parametrize("seeds", [2, 3])
-def test_few_seeds_do_not_make_a_difference_of_none(seeds):
-    """Networks that differ by their seed alone are not told apart more often than one time in twenty."""
-    rng, wrong = np.random.default_rng(2), 0
-    for trial in range(100):
-        image = rng.random(300)
-        a, b = (image < 0.6 + rng.normal(0, 0.05, (seeds, 1)) for _ in "ab")
-        wrong += evaluation.paired(a, b).p < 0.05
-    assert wrong <= 5
+def test_a_single_seed_beside_several_has_their_spread():
+    rng = np.random.default_rng(0)
+    image, levels = rng.normal(0, 1, 400), rng.normal(0, 0.5, (5, 1))
+    error = levels.std(ddof=1) * (1 / 5 + 1) ** 0.5  # of a sixth one against the mean of five
+    for a, b in ((image + levels, image), (image, image + levels)):
+        difference = evaluation.paired(a, b)
+        assert difference.high - difference.low == pytest.approx(2 * stats.t.ppf(0.975, 4) * error)
+        assert evaluation.paired(a, b, seed_spread=9) == difference  # it is known, so what is stated does not count
 
 
-def test_several_seeds_beside_a_single_one_are_refused():
-    """The luck of the single training cannot be seen: ten trainings on the other side do not make its number surer."""
-    for a, b, same in ((10, 1, False), (1, 10, False), (3, 2, True)):
-        with pytest.raises(InputError, match=f"{a} and {b} trained networks"):
-            evaluation.paired(np.ones((a, 30)), np.ones((b, 30)), same_networks=same)
-
-
-def test_seeds_of_the_same_networks_are_drawn_together():
+def test_seeds_of_the_same_networks_are_paired():
     levels, image = np.array([[0.0], [2.0], [4.0]]), np.random.default_rng(0).normal(0, 1, 300)
     apart, together = (
         evaluation.paired(levels + image + 0.1, levels + image, same_networks=same) for same in (False, True)
     )
     assert apart.low < -1 < 1 < apart.high and apart.p > 0.5
     assert (together.low, together.high) == pytest.approx((0.1, 0.1)) and together.p < 0.01
+    shifts = np.array([[0.1], [0.3], [0.2]])
+    shifted, test = (
+        evaluation.paired(levels + image + shifts, levels + image, same_networks=True),
+        stats.ttest_1samp(shifts, 0),
+    )
+    assert shifted.p == pytest.approx(test.pvalue[0])
+    with pytest.raises(InputError, match="3 and 2 trained networks"):
+        evaluation.paired(levels + image, levels[:2] + image, same_networks=True)
 
 
-def test_paired_p_over_seeds_follows_the_bootstrap():
-    rng = np.random.default_rng(1)
-    values = rng.normal(0, 1, (3, 200))
-    assert evaluation.paired(values + 5, values).p == pytest.approx(2 / (evaluation.RESAMPLES + 1))
-    assert evaluation.paired(values, rng.normal(0, 1, (3, 200))).p > 0.05
+@pytest.mark.parametrize(
+    "kind, seeds, difference, least, most",
+    [
+        ("accuracy", (1, 1), 0, 0.03, 0.07),
+        ("accuracy", (3, 3), 0, 0.03, 0.07),
+        ("accuracy", (5, 5), 0, 0.03, 0.07),
+        ("accuracy", (1, 3), 0, 0.025, 0.075),
+        ("heavy loss", (3, 3), 0, 0.015, 0.06),
+        ("accuracy", (1, 1), 0.05, 0.75, 0.95),
+        ("accuracy", (3, 3), 0.03, 0.55, 0.8),
+        ("accuracy", (5, 5), 0.03, 0.85, 1),
+    ],
+)
+def test_how_often_two_networks_differ_by_chance_and_in_truth(kind, seeds, difference, least, most):
+    spread, rng = {"accuracy": 0.01, "heavy loss": 0.05}[kind], np.random.default_rng(0)
+    rate = error_rates.paired(kind, seeds, spread, difference=difference, simulations=400, rng=rng)["rate"]
+    assert least <= rate <= most
+
+
+def test_few_images_that_carry_a_mean_make_its_interval_too_narrow():
+    """As the docstring says. Where values are 0 and 1 it holds the mean as often as it says."""
+    missed = [
+        error_rates.mean_interval(kind, 1, spread, simulations=400, rng=np.random.default_rng(0))["rate"]
+        for kind, spread in (("accuracy", 0.01), ("heavy loss", 0.0))
+    ]
+    assert 0.03 <= missed[0] <= 0.07 < missed[1]
+
+
+def test_a_rise_over_seeds_by_hand():
+    curves = np.tile([3.0, 2, 2, 9, 9, 2, 2], (3, 1))
+    curves[:, -2:] += [[1.0, 1.2], [0.9, 1.1], [1.2, 1.2]]
+    difference = evaluation.rise(curves, (2, 3))
+    test = stats.ttest_1samp([1.1, 1.0, 1.2], 0)
+    assert difference.value == pytest.approx(1.1) and difference.p == pytest.approx(test.pvalue)
+    assert (difference.low, difference.high) == pytest.approx(test.confidence_interval()) and difference.n == 4
+
+
+def test_a_rise_of_one_seed_by_hand():
+    """Blocks of two with means 1, 2, 2, 3: a line through them leaves 0.1, -0.3, 0.3, -0.1, whose squares are 0.2."""
+    difference = evaluation.rise([7, 0, 2, 1, 3, 2, 2, 4, 2], (2, 3))
+    error = (2 * 0.2 / 2) ** 0.5
+    assert difference.value == 2 and difference.p == pytest.approx(2 * stats.t.sf(2 / error, 2))
+    assert difference.high == pytest.approx(2 + stats.t.ppf(0.975, 2) * error)
+
+
+def test_a_curve_too_short_for_its_blocks_is_refused():
+    with pytest.raises(InputError, match="8 epochs: 9 or more"):
+        evaluation.rise(np.zeros(8), (4, 5))
+    with pytest.raises(InputError, match="6 epochs: 7 or more"):
+        evaluation.rise(np.zeros((2, 6)), (4, 5))
+    assert evaluation.rise(np.zeros((2, 7)), (4, 5)).p == 1
+
+
+@pytest.mark.parametrize("seeds, correlation", [(1, 0.0), (1, 0.5), (1, 0.8), (3, 0.8)])
+def test_how_often_a_level_curve_rises_by_chance(seeds, correlation):
+    rate = error_rates.rise(seeds, correlation, simulations=400, rng=np.random.default_rng(1))["rate"]
+    assert 0.02 <= rate <= 0.08
+
+
+def test_a_rise_is_found():
+    assert error_rates.rise(1, 0.3, 4.0, simulations=100, rng=np.random.default_rng(0))["rate"] > 0.95
+
+
+def test_the_stored_error_rates_are_those_of_the_script():
+    stored, simulated = pd.read_csv(error_rates.REFERENCE), error_rates.simulate(1).astype({"seeds": str})
+    rates = ["rate", "seeds_alone"]
+    pd.testing.assert_frame_equal(stored.drop(columns=rates), simulated.drop(columns=rates), check_dtype=False)
+    equal = stored.query("function == 'paired' and values == 'accuracy' and difference == 0")
+    assert equal[equal.stated.isin((1, np.nan))].rate.between(0.03, 0.07).all()
 
 
 def test_predictions_are_those_of_the_layout():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib import pyplot as plt
 from PIL import Image
 
@@ -106,7 +107,8 @@ def test_a_figure_is_shown_with_its_alt_text_kept_and_closed(scope, shown, tmp_p
 
 def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown, faces, monkeypatch):
     texts = []
-    for dataset in (faces, as_fer2013(faces)):
+    origin = {**as_fer2013(faces).provenance, "splits": "folders"}
+    for dataset in (faces, as_fer2013(faces), dataclasses.replace(faces, provenance=origin)):
         monkeypatch.setattr(data, "load", lambda source, allow_subset, dataset=dataset: dataset)
         study = notebook.begin("01_data", scope)
         fig = plt.figure()
@@ -115,6 +117,8 @@ def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown
         texts.append(([text.get_text() for text in fig.texts], shown[-1][0][0].data))
     assert texts[0][0] == [f"\n{notebook.DRAWN}"] and f"One ({notebook.DRAWN})</span></caption>" in texts[0][1]
     assert texts[1][0] == [] and "One</span></caption>" in texts[1][1]
+    assert texts[2][0] == ["\nnot FER-2013's official splits"]
+    assert "One (not FER-2013's official splits)</span></caption>" in texts[2][1]
 
 
 def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, faces, monkeypatch, tmp_path):
@@ -175,6 +179,33 @@ def test_a_named_index_is_a_column_and_levels_of_columns_are_joined():
     assert '<th scope="col">test set</th><th scope="col" class="n">a</th>' in notebook.table_html(frame, "x")
 
 
+def test_answer_and_claims_are_shown_and_kept(scope, shown, tmp_path):
+    claims = pd.DataFrame(
+        {
+            "claim": ["Two < three", "Three > two"],
+            "verdict": ["supported", "not run"],
+            "epochs": "100 of 100",
+            "report says": "0.60 against 0.55",
+            "this run": ["0.61 against 0.57", "not run"],
+            "evidence": "1 of 1 intervals",
+            "source": "7, Table 3",
+            "short schedule": ["contradicted", None],
+        }
+    )
+    study = notebook.begin("01_data", scope)
+    study.answer(["Blur & noise hurt.", "No more."])
+    study.claims(claims)
+    study.end()
+    answer, lines = (BeautifulSoup(objects[0].data, "html.parser") for objects, _ in shown)
+    assert [item.text for item in answer.select("ul.answer li")] == ["Blur & noise hurt.", "No more."]
+    assert [line.summary.span.text for line in lines.select(".claims details")] == ["Two < three", "Three > two"]
+    assert [word.text for word in lines.select("b")] == ["supported", "contradicted", "not run"]
+    assert [page.find_all("p")[-1].text for page in (answer, lines)] == [notebook.DRAWN] * 2
+    record = json.loads((tmp_path / "out/notebooks/01_data.json").read_text())
+    assert record["answer"] == ["Blur & noise hurt.", "No more."]
+    assert record["claims"] == claims.fillna("").to_dict("records")
+
+
 @pytest.mark.parametrize("name, words", [("../up", "x"), ("Name", "x"), ("", "x"), ("name", " ")])
 def test_figures_and_tables_need_a_plain_name_and_words(scope, name, words):
     study = notebook.begin("01_data", scope)
@@ -197,7 +228,8 @@ def test_end_leaves_a_record_that_begin_takes_away(scope, shown, tmp_path):
     study.end()
     content = json.loads(record.read_text())
     assert [(figure["name"], figure["main"]) for figure in content["figures"]] == [("second", True), ("first", False)]
-    assert [table["name"] for table in content["tables"]] == ["one"]
+    assert content["tables"] == [{"name": "one", "caption": f"One ({notebook.DRAWN})"}]
+    assert content["answer"] == content["claims"] == []
     assert content["data"]["drawn"] and content["data"]["banner"] == notebook.banner(study.dataset)
     assert content["parameters"] == scope
     notebook.begin("01_data", scope)

@@ -13,22 +13,35 @@ from bs4 import BeautifulSoup
 from matplotlib import pyplot as plt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ferhelpers import notebook, pages
+from ferhelpers import claims, notebook, pages
 from ferhelpers.runs import Store
 
 ALT = 'Seven faces, one of each class, "as they are" <drawn>'
+CLAIMS = [
+    {
+        "claim": f"Claim {number} <of> the report",
+        "verdict": verdict,
+        "epochs": "100 of 100",
+        "report says": "0.687 against 0.671",
+        "this run": "0.701 against 0.655",
+        "evidence": "1 of 1 intervals lie on its side",
+        "source": "7, Table 3",
+    }
+    for number, verdict in enumerate(claims.VERDICTS)
+]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """An output folder with two notebooks' records, one executed notebook, and the pages made of them."""
+    """An output folder with the records of two notebooks, both executed, and the pages made of them."""
     root = tmp_path_factory.mktemp("site")
     for folder in ("source", "out/notebooks", "out/figures", "out/runs/cnn2-1f"):
         (root / folder).mkdir(parents=True)
     fig, axes = plt.subplots(figsize=(9, 3))
     axes.plot([1, 2])
-    fig.savefig(root / "out/figures/faces.png", dpi=110)
+    for name in ("faces", "six_sets", "faces_heat"):
+        fig.savefig(root / f"out/figures/{name}.png", dpi=110)
     plt.close(fig)
     png = base64.b64encode((root / "out/figures/faces.png").read_bytes()).decode()
     wide = pd.DataFrame([[0.5] * 12], columns=[f"test set {number}" for number in range(12)])
@@ -49,6 +62,7 @@ def site(tmp_path_factory):
                     new_output("stream", text="a long line " * 30 + "\n"),
                     new_output("display_data", {"image/png": png}, metadata={"image/png": {"alt": ALT}}),
                     new_output("display_data", {"text/html": table}),
+                    new_output("display_data", {"text/html": notebook.render("claims.html.j2", claims=CLAIMS)}),
                 ],
             ),
         ]
@@ -69,15 +83,19 @@ def site(tmp_path_factory):
         "environment": environment,
         "parameters": {"OUTPUT": "/home/me", "SEED": 0},
         "figures": [{"name": "faces", "alt": ALT, "main": True}, {"name": "other", "alt": "no", "main": False}],
-        "tables": [{"name": "table_1", "caption": "Table 1", "html": table}],
+        "tables": [{"name": "table_1", "caption": "Table 1"}],
+        "answer": ["An early answer."],
+        "claims": CLAIMS[:1],
         "runs": [str(root / "out/runs" / name) for name in ("cnn2-1f", "unfinished")],
     }
-    verdict = {
-        "name": "verdicts",
-        "caption": "Verdicts",
-        "html": notebook.table_html(pd.DataFrame({"claim": ["H1"]}), "Verdicts"),
+    other = {
+        **record,
+        "notebook": "02_distortions",
+        "figures": [{"name": name, "alt": ALT, "main": True} for name in ("faces_heat", "six_sets")],
+        "parameters": {"SEED": 1},
+        "answer": ["Two blocks & no more.", "A second sentence."],
+        "claims": CLAIMS,
     }
-    other = {**record, "notebook": "02_distortions", "figures": [], "tables": [verdict], "parameters": {"SEED": 1}}
     for content in (record, other):
         (root / "out/notebooks" / f"{content['notebook']}.json").write_text(json.dumps(content))
     config = {
@@ -116,7 +134,8 @@ def test_pages_load_nothing_from_elsewhere(site, name):
 
 @pytest.mark.parametrize("name", ["index.html", "01_data.html"])
 def test_every_image_has_its_words(site, name):
-    assert [image["alt"] for image in parsed(site / name).find_all("img")] == [ALT]
+    images = parsed(site / name).find_all("img")
+    assert images and {image["alt"] for image in images} == {ALT}
 
 
 def test_pages_lead_to_one_another(site):
@@ -126,7 +145,9 @@ def test_pages_lead_to_one_another(site):
     assert "a later one" in page.text and page.find("a", string="a later one") is None  # it has no page
     page = parsed(site / "index.html")
     entries = page.select("ol.notebooks li")
-    assert [entry.b.text for entry in entries] == ["The data & its faces", "Five distortions", "Never ran"]
+    assert [entry.find(["a", "span"]).text for entry in entries] == [
+        *("The data & its faces", "Five distortions", "Never ran")
+    ]
     assert [[link["href"] for link in entry.find_all("a")] for entry in entries] == [["01_data.html"], [], []]
     assert (
         "What is there?" in entries[0].text
@@ -150,11 +171,28 @@ def test_a_remote_badge_becomes_a_plain_link(site):
     assert page.find("a", href="https://x.org").text == "Open in Colab"
 
 
-def test_the_index_shows_verdicts_first_then_figures_tables_and_trainings(site):
+def test_the_first_page_goes_from_the_question_to_the_settings(site):
     page = parsed(site / "index.html")
-    assert [table.caption.text for table in page.find_all("table")][:2] == ["Verdicts", "Table 1"]
-    text = page.text
+    parts = page.select("p.question, ul.answer, figure, h2, ol.notebooks, .claims, dl.facts")
+    assert [part.text if part.name == "h2" else part.get("class", [part.name])[0] for part in parts] == [
+        *("question", "answer", "figure", "figure", "figure", "The notebooks", "notebooks"),
+        *("The report's claims", "claims", "Settings", "facts"),
+    ]
+    assert [image["src"] for image in page.find_all("img")] == [
+        f"figures/{name}.png" for name in ("six_sets", "faces_heat", "faces")
+    ]
+    assert [item.text for item in page.select("ul.answer li")] == ["Two blocks & no more.", "A second sentence."]
+    assert page.select_one("p.question").text.endswith("?")
+
+
+def test_the_settings_are_folded_and_no_table_is_repeated(site):
+    page = parsed(site / "index.html")
+    [table] = page.find_all("table")
+    assert table.caption.text == "The trained networks that the numbers come from"
+    settings = page.select_one("dl.facts").parent
+    assert settings.name == "details" and table in settings.find_all("table") and not settings.has_attr("open")
     for words in (
+        "BUILT-IN DRAWN FACES",
         "A processor, 2 cores, no GPU",
         "float32, tensorflow backend",
         "keras 3.15",
@@ -163,10 +201,47 @@ def test_the_index_shows_verdicts_first_then_figures_tables_and_trainings(site):
         "261,000",
         "0123456789ab",
         "run_all.py --profile full",
+        "python run_all.py --output '<x>'",
     ):
-        assert words in text
-    assert "python run_all.py --output '<x>'" in text and "/home/me" not in text
-    assert [image["src"] for image in page.find_all("img")] == ["figures/faces.png"]
+        assert words in settings.text
+    assert "/home/me" not in page.text
+
+
+@pytest.mark.parametrize("name", ["index.html", "01_data.html"])
+def test_a_claim_is_a_line_with_its_verdict_in_words_and_its_evidence_folded(site, name):
+    lines = parsed(site / name).select(".claims details")
+    assert [line.b.text for line in lines] == [
+        *("supported", "contradicted", "undecided", "trained otherwise", "not run")
+    ]
+    assert len({line.b["style"] for line in lines}) == 4  # the last two are no verdicts, and alike
+    assert " ".join(lines[0].summary.text.split()) == (
+        "Claim 0 <of> the report supported report: 0.687 against 0.671 here: 0.701 against 0.655"
+    )
+    assert [p.text for p in lines[0].find_all("p")] == [
+        *("1 of 1 intervals lie on its side.", "Report: 7, Table 3. Epochs: 100 of 100.")
+    ]
+    assert not lines[0].has_attr("open")
+
+
+def test_a_second_verdict_is_shown_where_there_is_one():
+    rows = [{**CLAIMS[4], "short schedule": claims.CONTRADICTED}, {**CLAIMS[4], "short schedule": ""}]
+    lines = BeautifulSoup(notebook.render("claims.html.j2", claims=rows), "html.parser").select("details")
+    assert [[word.text for word in line.find_all("b")] for line in lines] == [["not run", "contradicted"], ["not run"]]
+    assert "short schedule: contradicted" in " ".join(lines[0].text.split()) and "short" not in lines[1].text
+
+
+def test_a_run_that_can_judge_nothing_says_so_in_one_line():
+    rows = [CLAIMS[3], CLAIMS[4]]  # trained otherwise, not run
+    page = BeautifulSoup(notebook.render("claims.html.j2", claims=rows), "html.parser")
+    assert page.text.strip().startswith("This run can judge none of the report's 2 claims") and not page.select(
+        "details"
+    )
+
+
+def test_a_run_without_an_answer_says_so(tmp_path):
+    page = parsed(pages.index_page(tmp_path, [], "python run_all.py"))
+    assert "This run has no answer" in page.text and not page.select("ul.answer, figure, .claims")
+    assert [title.text for title in page.find_all("h2")] == ["The notebooks", "Settings"]
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
@@ -206,8 +281,11 @@ def test_no_console_message_and_no_sideways_scrolling_on_a_phone(site, tmp_path)
 
 
 def test_settings_of_stored_results_are_only_asked_for():
-    record = {"environment": {"versions": {}}, "parameters": {"EPOCHS": 100, "RESULTS": ""}}
+    record = {
+        "data": {"banner": "FER-2013"},
+        "environment": {"versions": {}},
+        "parameters": {"EPOCHS": 100, "TRAIN": "", "RESULTS": ""},
+    }
     stored = {**record, "parameters": {"EPOCHS": 100, "RESULTS": "results"}}
-    assert pages._facts([record]) == [("Settings", "EPOCHS 100")] and pages._facts([stored]) == [
-        ("Asked for", "EPOCHS 100")
-    ]
+    assert pages._facts([record]) == [("Data", "FER-2013"), ("Settings", "EPOCHS 100")]
+    assert pages._facts([stored]) == [("Data", "FER-2013"), ("Asked for", "EPOCHS 100")]
