@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 root = os.path.dirname(os.path.abspath(__file__))
-done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", root], capture_output=True, text=True)
+done = subprocess.run(
+    [sys.executable, "-m", "pip", "install", "--quiet", f"{root}[lite]"], capture_output=True, text=True
+)
 if done.returncode:
     sys.exit(f"{root} could not be installed: {done.stderr.strip().splitlines()[-1]}")
 os.chdir(os.path.join(root, "notebooks"))
