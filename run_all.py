@@ -24,11 +24,11 @@ from pathlib import Path
 from ferhelpers import data, parameters
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import STUDY, Experiment, Settings, readings
+from ferhelpers.experiments import STUDY, Experiment, Settings, readings, weights_file
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress, duration
-from ferhelpers.runs import Store
+from ferhelpers.store import Results, Store
 
 ROOT = Path(__file__).resolve().parent
 NOTEBOOKS = (
@@ -214,10 +214,10 @@ def _experiments(notebook: str, values: dict) -> dict[str, Experiment]:
 
 
 def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
-    store = Store(results / "runs", results)
+    stored = Results(results)
     for name in values.keys() & STUDY.keys():
         experiments = STUDY[name](Settings.from_parameters(values[name]))
-        if any(store.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
+        if any(stored.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
             return
     raise InputError(
         f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?"
@@ -228,11 +228,12 @@ def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: 
     """Weights that cannot be had are missed here, not after all the trainings that need none."""
     for name in values:
         for network, experiment in _experiments(name, values[name]).items():
-            if experiment.weights != "none" and network in networks:
-                if not Store(output / "runs").find(experiment, dataset.subset(values[name]["FRACTION"]).fingerprint):
-                    from ferhelpers import models
+            fingerprint = dataset.subset(values[name]["FRACTION"]).fingerprint
+            needed = experiment.weights != "none" and network in networks
+            if needed and not Store(output / "runs").find(experiment, fingerprint):
+                from ferhelpers import models
 
-                    models.build_efficientnet(experiment.weights)
+                models.build_efficientnet(experiment.weights)
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:
@@ -274,10 +275,7 @@ def _path(option: str, text: str) -> Path:
 def _absolute_weights(values: dict) -> None:
     """A weights file is named from the user's folder; the notebooks run in another one."""
     if values.get("WEIGHTS", "none") not in ("none", "imagenet"):
-        path = _path("WEIGHTS", values["WEIGHTS"])
-        if not path.is_file():
-            raise InputError(f"WEIGHTS names no file: {path}; give none, imagenet or the path of a weights file")
-        values["WEIGHTS"] = str(path)
+        values["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values["WEIGHTS"])))
 
 
 def train(plan: Plan) -> int:
@@ -299,7 +297,7 @@ def train(plan: Plan) -> int:
                 seeds=values["SEEDS"],
                 progress=lambda line: print(f"  {line}", flush=True),
             )
-            print(f"  in the store: {', '.join(f'{key} ({len(found)})' for key, found in runs.items())}", flush=True)
+            print(f"  in the store: {', '.join(f'{key} ({len(seeds)})' for key, seeds in runs.items())}", flush=True)
     return 0
 
 

@@ -17,14 +17,13 @@ import cv2
 import numpy as np
 
 from ferhelpers.errors import InputError
-from ferhelpers.readers import OFFICIAL_COUNTS
+from ferhelpers.readers import CLASSES, IMAGE_SIZE, OFFICIAL_COUNTS
 
 SIZES = (2000, 400, 400)  # faces in the training, public and private splits of the built-in data set
 LABEL_NOISE = 0.03  # chance that a face shows the other emotion of its label's pair; happy has no pair
 PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by label
 
-SIZE = 48  # pixels a side
-CANVAS = 2 * SIZE
+CANVAS = 2 * IMAGE_SIZE  # pixels a side
 
 # Action units by emotion: number -> strength at full intensity. An emotion never shows all of its units (_muscles).
 ACTION_UNITS = {
@@ -66,7 +65,7 @@ class Faces:
     emotions: np.ndarray
 
 
-def draw(n, seed=0, emotions=None):
+def draw(n: int, seed: int = 0, emotions: np.ndarray | None = None) -> Faces:
     """Draw faces of n different people.
 
     Args:
@@ -81,17 +80,16 @@ def draw(n, seed=0, emotions=None):
     Raises:
         InputError: emotions of another length, or outside 0..6.
 
-    Source: Ekman and Friesen, Facial Action Coding System (1978). Used in: 01, and wherever no FER-2013 is at hand.
+    Source: Ekman and Friesen, Facial Action Coding System (1978).
     """
     who, how, what, photo = (np.random.default_rng([seed, part]) for part in range(4))
     if emotions is None:
-        labels = what.choice(7, n, p=np.array(OFFICIAL_COUNTS["training"]) / sum(OFFICIAL_COUNTS["training"])).astype(
-            np.uint8
-        )
+        shares = np.array(OFFICIAL_COUNTS["training"]) / sum(OFFICIAL_COUNTS["training"])
+        labels = what.choice(len(CLASSES), n, p=shares).astype(np.uint8)
         emotions = np.where(what.random(n) < LABEL_NOISE, np.take(PAIRS, labels), labels).astype(np.uint8)
     else:
         labels = emotions = np.asarray(emotions, np.uint8)
-        if labels.shape != (n,) or (n and labels.max() > 6):
+        if labels.shape != (n,) or (n and labels.max() >= len(CLASSES)):
             raise InputError(f"emotions has shape {labels.shape}: draw({n}) takes {n} integers from 0 to 6")
     person = _person(n, who)
     shapes = _shapes(person, _muscles(emotions, how))
@@ -341,8 +339,8 @@ def _pose(n, rng):
         "yaw": normal(0, 0.05),
         "pitch": normal(0, 0.02),
         "scale": normal(18.5, 0.5),
-        "x": normal(SIZE / 2, 0.4),
-        "y": normal(SIZE / 2 - 2.5, 0.4),
+        "x": normal(IMAGE_SIZE / 2, 0.4),
+        "y": normal(IMAGE_SIZE / 2 - 2.5, 0.4),
     }
 
 
@@ -367,14 +365,14 @@ def _paint(shapes, person, pose, rng):
     n = len(person["skin"])
     prepared = []
     for shape in sorted(shapes, key=lambda shape: not shape.soft):
-        pixels = _place(shape.points, person, pose) * (CANVAS / SIZE) - 0.5
+        pixels = _place(shape.points, person, pose) * (CANVAS / IMAGE_SIZE) - 0.5
         sixteenths = np.rint(pixels * 16).astype(np.int32, order="C")  # what fillPoly takes
         prepared.append((sixteenths, shape.grey.tolist(), shape.shown.tolist(), shape.soft, shape.expressive))
     wall = rng.uniform(40, 190, n)
     near = np.ones((3, 3), np.uint8)
-    images, masks = np.empty((2, n, SIZE, SIZE), np.uint8)
+    images, masks = np.empty((2, n, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for k in range(n):
-        canvas, mask = np.full((CANVAS, CANVAS), wall[k], np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+        canvas, mask = np.full((CANVAS, CANVAS), wall[k], np.uint8), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
         blurred = False
         for points, grey, shown, soft, expressive in prepared:
             if not shown[k]:
@@ -385,7 +383,7 @@ def _paint(shapes, person, pose, rng):
             cv2.fillPoly(canvas, polygons, grey[k], cv2.LINE_AA, 4)
             if expressive:
                 cv2.fillPoly(mask, polygons, 255, cv2.LINE_8, 5)  # the same points at half the scale
-        images[k] = cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        images[k] = cv2.resize(canvas, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
         masks[k] = cv2.morphologyEx(cv2.dilate(mask, near), cv2.MORPH_CLOSE, near)
     return images, masks > 0
 
@@ -396,8 +394,8 @@ def _photograph(images, pose, rng):
     for image, sigma in zip(images, rng.uniform(0.25, 0.5, n)):
         image[:] = cv2.GaussianBlur(image, (0, 0), sigma)
     light_x, light_y = rng.normal(0, 0.05, (n, 1, 1)), rng.normal(-0.05, 0.03, (n, 1, 1))
-    across = ((np.arange(SIZE)[None, None, :] - pose["x"]) / 26).astype(np.float32)
-    down = ((np.arange(SIZE)[None, :, None] - pose["y"] - 2) / 30).astype(np.float32)
+    across = ((np.arange(IMAGE_SIZE)[None, None, :] - pose["x"]) / 26).astype(np.float32)
+    down = ((np.arange(IMAGE_SIZE)[None, :, None] - pose["y"] - 2) / 30).astype(np.float32)
     towards = np.sqrt((1 - 0.7 * (across**2 + down**2)).clip(0.05))  # the head as half an egg: its normal to the camera
     light = 0.35 + 0.65 * (towards + light_x.astype(np.float32) * across + light_y.astype(np.float32) * down).clip(0)
     exposure = rng.uniform(0.9, 1.15, (n, 1, 1)).astype(np.float32)

@@ -12,7 +12,8 @@ from pathlib import Path
 from ferhelpers import evaluation
 from ferhelpers.experiments import Experiment, Settings, readings
 from ferhelpers.files import write_json
-from ferhelpers.runs import FORMAT, MANIFEST, Run, Store
+from ferhelpers.runs import FORMAT, MANIFEST, Run
+from ferhelpers.store import Store
 
 RESULTS = Path(__file__).with_name("fer2013")
 SINCE_5 = {"wiring": "sequential", "scale": "byte", "annealing": "none", "study_epochs": 100}
