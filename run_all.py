@@ -70,9 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _options(arguments)
         plan = make_plan(options, command)
-        print(
-            f"{banner(plan.dataset.subset(next(iter(plan.values.values())).get('FRACTION', 1.0)))}\n{plan.dataset.provenance['note']}"
-        )
+        fraction = next(iter(plan.values.values())).get("FRACTION", 1.0)
+        print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}")
         if options.train_only:
             return train(plan)
         with hold(
@@ -100,8 +99,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--data",
         default="auto",
         metavar="SOURCE",
-        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, kaggle, or the "
-        "path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
+        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, "
+        "kaggle, or the path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
     )
     parser.add_argument("--output", metavar="DIR", help="where everything goes (default: outputs/PROFILE)")
     parser.add_argument("--only", metavar="03,05", help="run these notebooks")
@@ -147,7 +146,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(
-            f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo"
+            f"--results {results}: no folder runs is there; "
+            "give the output folder of an earlier run, such as outputs/demo"
         )
     if results and any("SEEDS" in change for _, change in changes):
         raise InputError(

@@ -1,11 +1,11 @@
 """Skill and confidence told apart: the loss that a network would have if it were as sure of itself as it may be.
 
 The report's headline is a lower test loss. Cross-entropy punishes a network that is sure and wrong, so a loss can fall
-because more images are recognised (skill) or because the network is less sure of itself (confidence). Dividing all logits
-by one number, the temperature, changes confidence alone: no image is recognised that was not before. The temperature is
-fitted on the validation images, never on the images that are reported. These are clean: what a distortion does to a
-network's confidence they cannot show. So beside it stands, as a diagnostic, the temperature that is best for the very
-images in question.
+because more images are recognised (skill) or because the network is less sure of itself (confidence). Dividing all
+logits by one number, the temperature, changes confidence alone: no image is recognised that was not before. The
+temperature is fitted on the validation images, never on the images that are reported. These are clean: what a
+distortion does to a network's confidence they cannot show. So beside it stands, as a diagnostic, the temperature that
+is best for the very images in question.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
 """
@@ -46,7 +46,7 @@ def run_temperature(run: Run) -> float:
 
 
 def calibration_error(logits, labels) -> float:
-    """Expected calibration error, 0..1: the mean gap between confidence and accuracy, in 15 equal bins of confidence."""
+    """Expected calibration error, 0..1: the mean gap between confidence and accuracy, in 15 bins of confidence."""
     confidence = special.softmax(np.asarray(logits, dtype=np.float64), axis=1).max(axis=1)
     gaps = evaluation.correct(logits, labels) - confidence
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)

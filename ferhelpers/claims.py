@@ -11,8 +11,8 @@ fifths; "the distorted test set" is its five fifths. Then:
                                     came of it
     not run                         a network that the claim is about was not trained
 
-A claim that all its comparisons are positive falls with one that is not: it is contradicted as soon as the networks that
-had the report's schedule suffice for that, whatever the lacking ones would give (in Holm's correction their p is 1).
+A claim that all its comparisons are positive falls with one that is not: it is contradicted as soon as the networks
+that had the report's schedule suffice for that, whatever the others would give (in Holm's correction their p is 1).
 
 The claims about overfitting, disgust and five of seven classes have rules of their own, which their functions give.
 Networks that were not trained as the report's are compared only where they had one schedule (`Runs.one_schedule`).
@@ -21,6 +21,7 @@ Networks that were not trained as the report's are compared only where they had 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -90,10 +91,10 @@ CLAIMS = (  # in the order of the notebooks
           ((VALIDATED_ON_TEST, SEPARATE),), CLEAN),
     Claim("03", "6.1.3", "A separate validation set lowers the baseline's loss", "loss",
           ((SEPARATE, VALIDATED_ON_TEST),), CLEAN),
-    Claim("03", "6.1.3, Table 2", "Of the distortions, the baseline is the most accurate under Gaussian noise", "easiest",
-          ((SEPARATE,),), NOISY, "accuracy"),
-    Claim("03", "6.1.3, Table 2", "Of the distortions, the baseline has the lowest loss under occlusion", "easiest",
-          ((SEPARATE,),), OCCLUDED, "loss"),
+    Claim("03", "6.1.3, Table 2", "Of the distortions, the baseline is the most accurate under Gaussian noise",
+          "easiest", ((SEPARATE,),), NOISY, "accuracy"),
+    Claim("03", "6.1.3, Table 2", "Of the distortions, the baseline has the lowest loss under occlusion",
+          "easiest", ((SEPARATE,),), OCCLUDED, "loss"),
     Claim("04", "7, Table 3", "Hypothesis 1: 3 blocks are the most accurate on undistorted images", "accuracy",
           _best(3), CLEAN),
     Claim("04", "7, Tables 4-8 (their mean)",
@@ -127,12 +128,12 @@ CLAIMS = (  # in the order of the notebooks
     Claim("06", "10, Tables 15-20", "The final network has a lower loss than the baseline on all six test sets", "loss",
           ((FINAL, SEPARATE),), TEST_SETS),
     Claim("06", "10, Tables 16, 18, 20",
-          "The final network is more accurate than the baseline on blurred, salt-and-pepper and occluded images", "accuracy",
-          ((FINAL, SEPARATE),), ("gaussian_blur", "salt_pepper", "occlusion")),
+          "The final network is more accurate than the baseline on blurred, salt-and-pepper and occluded images",
+          "accuracy", ((FINAL, SEPARATE),), ("gaussian_blur", "salt_pepper", "occlusion")),
     Claim("07", "10, Tables 15-20", "The final network has a lower loss than EfficientNet on all six test sets", "loss",
           ((FINAL, "efficientnet"),), TEST_SETS),
-    Claim("07", "10, Tables 15-20", "The final network is more accurate than EfficientNet on all six test sets", "accuracy",
-          ((FINAL, "efficientnet"),), TEST_SETS),
+    Claim("07", "10, Tables 15-20", "The final network is more accurate than EfficientNet on all six test sets",
+          "accuracy", ((FINAL, "efficientnet"),), TEST_SETS),
 )
 # fmt: on
 
@@ -264,7 +265,7 @@ def _ordered(claim: Claim, runs: Runs) -> Judgement | None:
     return Judgement(_told(claim, measured, pairs), verdict, _evidence(results, claim.rule))
 
 
-def _told(claim: Claim, value, pairs: list[tuple[str, str, str]]) -> str:
+def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tuple[str, str, str]]) -> str:
     """What the plain numbers are: of some pairs of an ordered claim, by `value` (network, test set, metric)."""
     metric, digits = claim.rule, DIGITS[claim.rule]
     if len(claim.test_sets) > 1:  # on how many test sets every pair is in the claimed order
@@ -306,7 +307,7 @@ def _best_of(values: dict[str, float], metric: str) -> str:
 def _overfits(claim: Claim, runs: Runs) -> Judgement:
     """Is the validation loss of the last epochs above that of those in which the report sees it level off, as many?
 
-    It jumps from epoch to epoch, so the means of epochs are compared, by how far single ones lie apart (Welch's t test).
+    It jumps from epoch to epoch, so means of epochs are compared, by how far single ones lie apart (Welch's t test).
     """
     (name,), (first, last) = claim.names, PLATEAU
     curve = np.mean([run.history["val_loss"] for run in runs[name]], axis=0)
@@ -325,8 +326,8 @@ def _overfits(claim: Claim, runs: Runs) -> Judgement:
 def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
     """Is the gap between validation and training loss after the last epoch smaller for the final network?
 
-    The training loss is Keras' mean over the epoch, with dropout and augmentation, as in the report's Figure 10: it rises
-    with dropout, which alone makes the gap smaller. A baseline without a gap cannot support the claim.
+    The training loss is Keras' mean over the epoch, with dropout and augmentation, as in the report's Figure 10: it
+    rises with dropout, which alone makes the gap smaller. A baseline without a gap cannot support the claim.
     """
     runs.labels("validation", *claim.names)
     final, baseline = (
@@ -345,7 +346,7 @@ def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
 
 
 def _disgust_never_recognised(claim: Claim, runs: Runs) -> Judgement:
-    """Is no image of disgust recognised? Contradicted where they are called disgust clearly more often than others are."""
+    """Is no image of disgust recognised? Contradicted where they are clearly called it more often than others."""
     (name,), (test_set,), disgust = claim.names, claim.test_sets, CLASSES.index("disgust")
     images = runs.labels(test_set, name) == disgust
     if not images.any():

@@ -66,8 +66,8 @@ def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a test set: test set, then for accuracy and for loss: each network | difference | its 95 %
-        interval | p of "no difference" (evaluation.paired; not corrected for the number of rows). Where one was not run,
-        a table that says so.
+        interval | p of "no difference" (evaluation.paired; not corrected for the number of rows). Where one was not
+        run, a table that says so.
     """
     if (missing := runs.not_run(first, second)) is not None:
         return missing
@@ -100,8 +100,8 @@ def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a whole test set: test set, gap in loss (first minus second), confidence, left, its 95 %
-        interval (paired bootstrap over images), left at best (each network at the best temperature for this test set, by
-        its labels: a diagnostic). Where one was not run, a table that says so.
+        interval (paired bootstrap over images), left at best (each network at the best temperature for this test set,
+        by its labels: a diagnostic). Where one was not run, a table that says so.
     """
     if (missing := runs.not_run(first, second)) is not None:
         return missing
@@ -135,8 +135,8 @@ def orders(runs: Runs) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a pair: networks, epochs (that they were trained, of the report's); then for accuracy and for
-        loss: on how many whole test sets the better one is the report's ("5 of 6"; sets on which the report has a tie are
-        left out), on how many clearly, and on how many the other one is clearly better (see `clear`). "not run", or
+        loss: on how many whole test sets the better one is the report's ("5 of 6"; sets on which the report has a tie
+        are left out), on how many clearly, and on how many the other one is clearly better (see `clear`). "not run", or
         "trained otherwise" where the two had no common schedule.
 
     Source: report, Tables 3-14.

@@ -15,15 +15,16 @@ PUBLIC = sum(OFFICIAL_COUNTS["public"])  # images of the report's test set
 
 
 def confusion_check(runs: Runs) -> pd.DataFrame:
-    """Do the confusion matrices belong to the accuracies? The report's, and this run's in the right and in a wrong order.
+    """Do the confusion matrices belong to the accuracies? The report's, and this run's in right and in wrong order.
 
     Args:
         runs: the first seed is shown; networks that it does not name are left out, unless it is empty.
 
     Returns:
-        DataFrame, one row a published matrix. Report: accuracy | trace / sum of its matrix | trace / sum by chance (from
-        the row and column sums alone) | p (chi-square test that predictions and labels are independent: small where the
-        matrix shows any skill). This run: accuracy | trace / sum | trace / sum with labels shuffled | by chance.
+        DataFrame, one row a published matrix. Report: accuracy | trace / sum of its matrix | trace / sum by chance
+        (from the row and column sums alone) | p (chi-square test that predictions and labels are independent: small
+        where the matrix shows any skill). This run: accuracy | trace / sum | trace / sum with labels shuffled | by
+        chance.
 
     Source: report, 6.1.2, 6.1.3, 9.
     """
@@ -54,9 +55,9 @@ def row_sum_check() -> pd.DataFrame:
     """Whose images are in the published confusion matrices? Their row sums beside the official class counts.
 
     Returns:
-        DataFrame: images (the matrices, which all have the same row sums; PublicTest; PrivateTest; a random 3,589 of all
-        35,887 images, on average), one column a class, total, and p: chi-square test that the matrices' classes were
-        drawn with these shares. PublicTest and PrivateTest are fixed sets: any difference at all rules them out.
+        DataFrame: images (the matrices, which all have the same row sums; PublicTest; PrivateTest; a random 3,589 of
+        all 35,887 images, on average), one column a class, total, and p: chi-square test that the matrices' classes
+        were drawn with these shares. PublicTest and PrivateTest are fixed sets: any difference at all rules them out.
 
     Source: report, 6.1.2; Goodfellow et al. 2013 (the official splits).
     """
@@ -75,10 +76,10 @@ def row_sum_check() -> pd.DataFrame:
 
 
 def overall_check() -> pd.DataFrame:
-    """The report's "overall" results on the distorted test set beside the mean of its five sections, which they must equal.
+    """The report's "overall" results on distorted images beside the mean of the five sections, which they must equal.
 
     Returns:
-        DataFrame: network, metric, report (Tables 1 and 2, "Overall"), mean of the five sections, weighted by their size.
+        DataFrame: network, metric, report (Tables 1 and 2, "Overall"), weighted mean of the five sections.
 
     Source: report, Tables 1 and 2.
     """
@@ -103,8 +104,8 @@ def guessing_check(runs: Runs) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a line of Tables 15 to 20: test set, network; then for the report (against the classes of
-        PublicTest) and for this run (in the report's layout, against its own test images): accuracy, loss, better than a
-        constant prediction in (both, accuracy, loss, neither).
+        PublicTest) and for this run (in the report's layout, against its own test images): accuracy, loss, better than
+        a constant prediction in (both, accuracy, loss, neither).
 
     Source: report, Tables 15-20.
     """
@@ -191,14 +192,14 @@ def wording_check() -> pd.DataFrame:
 
 
 def noise_readings(runs: Runs) -> pd.DataFrame:
-    """Which reading of the report's Gaussian noise gives the report's numbers, on the section that it laid its noise on?
+    """Which reading of the report's Gaussian noise gives its numbers, on the section that it laid its noise on?
 
     Args:
         runs: all of which count, so they should have learned as much as the report's networks: `Runs.as_reported`.
 
     Returns:
-        DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy and
-        loss ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the
+        DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy
+        and loss ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the
         report's. Where no network was run, a table that says so.
 
     Source: report, Tables 2, 5, 11, 17 and section 5.1.

@@ -104,10 +104,10 @@ def noise_unit(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.nd
     return _to_uint8(images + 255 * 2 * _normal(images, seed))
 
 
-# "snippet_cast_quarter" is taken for the report's form. OpenCV refuses to add `0.25 * noise` to an image of uint8, and a
-# cast, as the report's speckle has it, is one repair. Its noise begins to show at about a variance of 4, where the report's
-# did (notebook 2). Networks with about the report's loss on clean images come nearest to its loss under Gaussian noise with
-# it, and about as near to its accuracy as with "snippet_cast". What the report did is not known.
+# "snippet_cast_quarter" is taken for the report's form. OpenCV refuses to add `0.25 * noise` to an image of uint8, and
+# a cast, as the report's speckle has it, is one repair. Its noise begins to show at about a variance of 4, where the
+# report's did (notebook 2). Networks with about the report's loss on clean images come nearest to its loss under
+# Gaussian noise with it, and about as near to its accuracy as with "snippet_cast". What the report did is not known.
 CANDIDATES = ("snippet_cast", "snippet_cast_quarter")
 REPORT_NOISE = "snippet_cast_quarter"
 NOISE_READINGS = {

@@ -32,17 +32,17 @@ class Experiment:
         normalisation: batch normalisation after every convolution.
         width: factor on the numbers of filters; 1.0 is the report's.
         wiring: "tutorial" (the last features of blocks 2 and 5 not normalised, as in the tutorial's code), "sequential"
-            (every convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5 blocks
-            only).
+            (every convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5
+            blocks only).
         scale: "unit" (pixels are divided by 255 before the first convolution) or "byte" (0..255).
         weights: EfficientNet's start: "none", "imagenet" or the path of a file (its content is what counts).
         augmentation: random rotation, shift and flip (report 5.2).
-        validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a look
-            at copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained on) or
-            "test" (PublicTest, as in the tutorial; all of Training is trained on).
+        validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a
+            look at copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained
+            on) or "test" (PublicTest, as in the tutorial; all of Training is trained on).
         learning_rate, decay: Adam's rate at step t is learning_rate / (1 + decay * t) (report 6.1.1).
-        annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by a
-            cosine.
+        annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by
+            a cosine.
         epochs, batch_size: passes over the training images, images a step.
         study_epochs: the study's EPOCHS, of which `epochs` is this network's share; None stands for `epochs`.
         precision: "auto" (chosen from the hardware, recorded in the run) or a Keras dtype policy.
@@ -189,7 +189,7 @@ class Settings:
 
 
 def baselines(settings: Settings) -> dict[str, Experiment]:
-    """The 5-block CNN, augmented: validated on PublicTest (6.1.1), and on 15 % of Training (6.1.3, the later baseline)."""
+    """The 5-block CNN, augmented: validated on PublicTest (6.1.1), and on 15 % of Training (6.1.3, used later on)."""
     return {
         "baseline_test_validation": settings.experiment(augmentation=True, validation="test"),
         "baseline": settings.experiment(augmentation=True),
@@ -210,7 +210,7 @@ def layer_ablation(settings: Settings) -> dict[str, Experiment]:
 
 
 def dropout_ablation(settings: Settings) -> dict[str, Experiment]:
-    """4 blocks at dropout 0.3 (the `blocks_4` of the layer ablation), 0.5 and 0.65, not augmented (8.2, Tables 9-14)."""
+    """4 blocks at dropout 0.3 (`blocks_4` of the layer ablation), 0.5 and 0.65, not augmented (8.2, Tables 9-14)."""
     higher = {f"dropout_{rate}": settings.experiment(blocks=4, dropout=rate) for rate in (0.5, 0.65)}
     return {"blocks_4": layer_ablation(settings)["blocks_4"], **higher}
 
@@ -232,8 +232,8 @@ def efficientnet(settings: Settings) -> dict[str, Experiment]:
 def readings(settings: Settings) -> dict[str, Experiment]:
     """Three networks of the report by each reading of what it leaves open (notebook 06).
 
-    That is the scale of the pixels, the wiring, and whether 1 and 2 blocks were augmented after all. `--networks` trains
-    them; no notebook does.
+    That is the scale of the pixels, the wiring, and whether 1 and 2 blocks were augmented after all. `--networks`
+    trains them; no notebook does.
     """
     one, two = ({"blocks": blocks} for blocks in (1, 2))
     final = {"blocks": 2, "dropout": 0.65, "augmentation": True}

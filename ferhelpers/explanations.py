@@ -89,7 +89,7 @@ def black_quarter(runs: Runs, dataset: Dataset, layer: str) -> pd.DataFrame:
 
 
 def likeness(runs: Runs) -> pd.DataFrame:
-    """How alike are a layer's maps of different faces? The report finds those of block 5 the same, and cuts its network.
+    """How alike are a layer's maps of different faces? The report finds those of block 5 all the same.
 
     Returns:
         DataFrame, one row a layer, one column a network: the mean correlation between the stored maps of two different

@@ -50,9 +50,9 @@ def heatmaps(
     """Compute the Grad-CAM maps of one, several or all convolution layers, a batch of images at a time.
 
     The map of a layer is relu(sum_k w_k A_k): A_k are its activation maps, w_k the mean gradient of the class logit by
-    A_k. All layers share one forward and one backward pass: the network is rebuilt over the same layers with a zero added
-    after each chosen layer, and the logit is differentiated by these zeros. This runs eagerly: compiling it halves the
-    time of a batch, but costs as much as two batches before the first.
+    A_k. All layers share one forward and one backward pass: the network is rebuilt over the same layers with a zero
+    added after each chosen layer, and the logit is differentiated by these zeros. This runs eagerly: compiling it
+    halves the time of a batch, but costs as much as two batches before the first.
 
     Args:
         model: flat functional keras.Model, input (H, W, 1), output logits (classes,); any precision, any backend.

@@ -115,7 +115,7 @@ class Study:
         return "\n".join([self.name, *(f"  {key:10} {value}" for key, value in lines)])
 
     def train(self, factory: Callable[[Settings], dict[str, Experiment]]) -> Runs:
-        """The runs of one table of `experiments`: of the results that are shown or, without these, trained if need be."""
+        """The runs of one table of `experiments`: those of RESULTS or, where that is empty, trained if need be."""
         if self.results:
             runs = self.found(factory)
             for name, seeds in runs.items():
@@ -154,7 +154,8 @@ class Study:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
 
         Args:
-            fig: matplotlib Figure. One of drawn faces, or of networks trained otherwise than asked, gets a line under it that says so.
+            fig: matplotlib Figure. One of drawn faces, or of networks trained otherwise than asked, gets a line under
+                it that says so.
             name: lower-case letters, digits and underscores; once in the whole series.
             alt: what the figure shows, in a sentence, for readers who do not see it.
             main: show it on the index page, too.
@@ -221,7 +222,8 @@ class Study:
 
 def banner(dataset: data.Dataset) -> str:
     """One line that says loudly which data this is."""
-    sizes = f"{len(dataset.training):,} training, {len(dataset.public):,} public and {len(dataset.private):,} private test images"
+    training, public, private = (f"{len(getattr(dataset, name)):,}" for name in data.SPLITS)
+    sizes = f"{training} training, {public} public and {private} private test images"
     if dataset.drawn:
         return f"BUILT-IN DRAWN FACES, not FER-2013: {sizes}; no number here says anything about real faces"
     cut = "" if dataset.provenance.get("fraction", 1.0) == 1.0 else f" ({dataset.provenance['fraction']:g} of it)"
@@ -241,7 +243,8 @@ def table_html(frame: pd.DataFrame, caption: str) -> str:
         "<tr>" + "".join(f"<td{mark}>{_escape(text)}</td>" for mark, text in zip(marks, row, strict=True)) + "</tr>"
         for row in zip(*columns, strict=True)
     )
-    return f"<table>\n<caption><span>{_escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    top = f"<table>\n<caption><span>{_escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n"
+    return f"{top}<tbody>\n{body}\n</tbody>\n</table>"
 
 
 def _text(value) -> str:

@@ -43,7 +43,7 @@ class Predictions:
     """Logits of every test set, with the labels of the splits that they were computed on.
 
     Args:
-        arrays: name -> array as in predictions.npz: a test set's name -> float16 (N, 7), `labels/<split>` -> uint8 (N,).
+        arrays: name -> array as in predictions.npz: a test set -> float16 (N, 7), `labels/<split>` -> uint8 (N,).
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]):
@@ -165,7 +165,7 @@ class Runs(dict[str, list[Run]]):
         return self.trained_as(PROTOCOL)
 
     def alike(self, *names: str) -> Runs:
-        """Runs that can be compared: all seeds or, where one of these experiments has a single one, the first of each."""
+        """Runs that can be compared: all seeds or, where one experiment has a single one, the first of each."""
         single = any(len(self[name]) == 1 for name in names)
         return Runs({name: self[name][: 1 if single else None] for name in names})
 
@@ -197,7 +197,7 @@ class Runs(dict[str, list[Run]]):
         return f", {epochs} epochs" + (f" at rate {rates[name]:g}" if len(set(rates.values())) > 1 else "")
 
     def label(self, name: str) -> str:
-        """What tables call an experiment: EfficientNet with the weights that it started from; each with its `schedule`."""
+        """What tables call an experiment: EfficientNet with its first weights, each with its `schedule`."""
         start = ""
         if name == "efficientnet" and self[name]:
             weights = self[name][0].config["experiment"]["weights"]
@@ -239,7 +239,7 @@ class Runs(dict[str, list[Run]]):
         return np.array([measure(*evaluation.predictions(run, test_set)) for run in self[name]], dtype=np.float64)
 
     def recalls(self, name: str) -> np.ndarray:
-        """float64 (7,): recall of each class on the clean test images, mean over the seeds; NaN for one without images."""
+        """float64 (7,): recall of each class on the clean test images, mean over seeds; NaN without images."""
         return np.mean([evaluation.recall(run.logits("clean"), run.labels("clean")) for run in self[name]], axis=0)
 
     def scores(self, name: str) -> pd.DataFrame:

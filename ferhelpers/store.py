@@ -1,4 +1,4 @@
-"""Where runs are kept: a `Store` that training writes to, and the `Results` of an earlier study, which are only read."""
+"""Where runs are kept: a `Store`, which training writes to, and the `Results` of an earlier study, only read."""
 
 from __future__ import annotations
 
@@ -94,8 +94,9 @@ class Results:
     def find_all(self, experiments: dict[str, Experiment], fingerprint: str) -> Runs:
         """The runs of these experiments on the data with this fingerprint, with all their seeds.
 
-        Of each, the training that is asked for or, where it is not there, the longest of this network (for EfficientNet,
-        of those from stored weights if there are any): full-protocol runs replace shorter ones by being there.
+        Of each, the training that is asked for or, where it is not there, the longest of this network (for
+        EfficientNet, of those from stored weights if there are any): full-protocol runs replace shorter ones by being
+        there.
 
         Raises:
             InputError: no run is of this data.
@@ -107,7 +108,7 @@ class Results:
 
 
 def _nearest(experiment: Experiment, runs: list[Run]) -> list[Run]:
-    """Those of this experiment's network that were trained on the schedule nearest to it, in the order of their seeds."""
+    """Those of this experiment's network that were trained on the nearest schedule, in the order of their seeds."""
     network, schedules = Experiment.network(experiment.content()), {}
     for run in runs:
         content = run.config["experiment"]

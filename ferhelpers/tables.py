@@ -28,8 +28,8 @@ def side_by_side(table: str, runs: Runs) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a published line: what the table varies (blocks, dropout, network or test set), then for
-        accuracy and for loss: report | this run (in the report's layout: a distortion on its fifth of the test images) |
-        whole set (the same distortion on all of them) | difference (this run - report) | 95 % interval of this run |
+        accuracy and for loss: report | this run (in the report's layout: a distortion on its fifth of the test images)
+        | whole set (the same distortion on all of them) | difference (this run - report) | 95 % interval of this run |
         inside (is the report's number in it?) | over seeds (range; only where there are several).
 
     Raises:
@@ -80,8 +80,8 @@ def levels(tables: list[str], runs: Runs, metric: str) -> pd.DataFrame:
         metric: "accuracy" or "loss".
 
     Returns:
-        DataFrame, one row a test set and level: test_set, level, measured, low, high (95 % interval; these three NaN for
-        a network that was not run, and its level says so), published.
+        DataFrame, one row a test set and level: test_set, level, measured, low, high (95 % interval; these three NaN
+        for a network that was not run, and its level says so), published.
     """
     lines = pd.concat([published(table) for table in tables])
     lines = lines[lines["experiment"].isin(runs)]
@@ -141,8 +141,8 @@ def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
         metric: "accuracy" or "loss".
 
     Returns:
-        DataFrame, one row a network, the report's first: network, epochs ("55 of 55"), seeds, then for each of TEST_SETS
-        this run's number with the report's behind it: "0.601 (0.596)".
+        DataFrame, one row a network, the report's first: network, epochs ("55 of 55"), seeds, then for each of
+        TEST_SETS this run's number with the report's behind it: "0.601 (0.596)".
     """
     lines, digits = by_network()[metric], DIGITS[metric]
     rows = []
@@ -249,8 +249,8 @@ def calibration_table(runs: Runs) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a whole test set and network: test set, network, temperature (fitted on validation images),
-        loss, loss at it, ECE, ECE at it, Brier score; best temperature (for this test set, by its labels: a diagnostic),
-        loss at best.
+        loss, loss at it, ECE, ECE at it, Brier score; best temperature (for this test set, by its labels: a
+        diagnostic), loss at best.
     """
     fitted = {name: (run, calibration.run_temperature(run)) for name, run in runs.first().items()}
     if not fitted:

@@ -54,7 +54,7 @@ def train(
     """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
 
     Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1). The order of the images,
-    dropout and augmentation of an epoch depend on (seed, epoch) alone, so that a resumed training is the undisturbed one.
+    dropout and augmentation of an epoch depend on (seed, epoch) alone, so a resumed training is the undisturbed one.
 
     Args:
         name: what progress lines call it.
@@ -75,8 +75,8 @@ def train(
 def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[Split, Split]:
     """The images that an experiment is trained and validated on (report 5.3, 6.1.3).
 
-    "separate": as many as 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and
-    the rest. They are drawn from the images that occur once in Training, so that none is also trained on;
+    "separate": 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the
+    rest. They are drawn from the images that occur once in Training, so that none is also trained on;
     "by_image": the same, drawn from all images;
     "test": all of Training, and PublicTest.
     """

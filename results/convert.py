@@ -2,8 +2,9 @@
 
     python results/convert.py
 
-Format 5: every convolution was normalised, pixels were 0..255, and validation images were drawn without a look at copies
-(`Experiment.wiring`, `scale`, `validation`). Such runs are kept where `experiments.readings` asks for them; other ones are removed.
+Format 5: every convolution was normalised, pixels were 0..255, and validation images were drawn without a look at
+copies (`Experiment.wiring`, `scale`, `validation`). Such runs are kept where `experiments.readings` asks for them;
+other ones are removed.
 """
 
 import shutil

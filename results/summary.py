@@ -22,7 +22,7 @@ SCHEDULES = {"full": "The report's protocol", "fast": "The short schedule"}
 
 
 def summary() -> str:
-    """For each schedule the networks that were run, on the report's six test sets; from the report's own schedule more."""
+    """For each schedule the networks that were run, on six test sets; from the report's own schedule more."""
     results = Results(RESULTS)
     fingerprint = results.runs[0].config["data"]["fingerprint"]
     declared = {name: parameters.declared(ROOT / "notebooks" / f"{name}.ipynb") for name in STUDY}
@@ -44,7 +44,7 @@ def summary() -> str:
 
 
 def _judged(runs: Runs) -> list[str]:
-    """What only networks of the report's schedule can say: when their loss turned, which noise fits, which claims hold."""
+    """What only networks of the report's schedule can say: when losses turned, which noise fits, which claims hold."""
     frame = claims.verdicts(runs)
     judged = frame[frame.verdict.isin(claims.JUDGED)]
     verdicts = [_markdown(judged[["claim", "verdict", "report says", "this run"]])] if len(judged) else []

@@ -263,7 +263,7 @@ def test_test_sets():
         assert sets[name].labels is public.labels
     for name, part in zip(NAMES, sections(33)):
         assert np.array_equal(sets["sections"].images[part], apply(name, public.images[part]))
-    assert np.array_equal(sets["sections"].images, sectioned(public.images, 3))
+    assert np.array_equal(sets["sections"].images, sectioned(public.images))
 
 
 @pytest.mark.parametrize(
