@@ -24,11 +24,11 @@ from pathlib import Path
 from ferhelpers import data, parameters
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import STUDY, Experiment, Settings, readings
+from ferhelpers.experiments import STUDY, Experiment, Settings, readings, weights_file
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress, duration
-from ferhelpers.runs import Store
+from ferhelpers.store import Results, Store
 
 ROOT = Path(__file__).resolve().parent
 NOTEBOOKS = (
@@ -69,9 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _options(arguments)
         plan = make_plan(options, command)
-        print(
-            f"{banner(plan.dataset.subset(next(iter(plan.values.values())).get('FRACTION', 1.0)))}\n{plan.dataset.provenance['note']}"
-        )
+        fraction = next(iter(plan.values.values())).get("FRACTION", 1.0)
+        print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}")
         if options.train_only:
             return train(plan)
         with hold(
@@ -104,8 +103,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--data",
         default="auto",
         metavar="SOURCE",
-        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, kaggle, or the "
-        "path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
+        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, "
+        "kaggle, or the path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
     )
     parser.add_argument("--output", metavar="DIR", help="where everything goes (default: outputs/PROFILE)")
     parser.add_argument("--only", metavar="03,05", help="run these notebooks")
@@ -149,7 +148,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(
-            f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as outputs/demo"
+            f"--results {results}: no folder runs is there; "
+            "give the output folder of an earlier run, such as outputs/demo"
         )
     if results and any("SEEDS" in change for _, change in changes):
         raise InputError(
@@ -217,10 +217,10 @@ def _experiments(notebook: str, values: dict) -> dict[str, Experiment]:
 
 
 def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
-    store = Store(results / "runs", results)
+    stored = Results(results)
     for name in values.keys() & STUDY.keys():
         experiments = STUDY[name](Settings.from_parameters(values[name]))
-        if any(store.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
+        if any(stored.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
             return
     raise InputError(
         f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?"
@@ -231,11 +231,12 @@ def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: 
     """Weights that cannot be had are missed here, not after all the trainings that need none."""
     for name in values:
         for network, experiment in _experiments(name, values[name]).items():
-            if experiment.weights != "none" and network in networks:
-                if not Store(output / "runs").find(experiment, dataset.subset(values[name]["FRACTION"]).fingerprint):
-                    from ferhelpers import models
+            fingerprint = dataset.subset(values[name]["FRACTION"]).fingerprint
+            needed = experiment.weights != "none" and network in networks
+            if needed and not Store(output / "runs").find(experiment, fingerprint):
+                from ferhelpers import models
 
-                    models.build_efficientnet(experiment.weights)
+                models.build_efficientnet(experiment.weights)
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:
@@ -277,10 +278,7 @@ def _path(option: str, text: str) -> Path:
 def _absolute_weights(values: dict) -> None:
     """A weights file is named from the user's folder; the notebooks run in another one."""
     if values.get("WEIGHTS", "none") not in ("none", "imagenet"):
-        path = _path("WEIGHTS", values["WEIGHTS"])
-        if not path.is_file():
-            raise InputError(f"WEIGHTS names no file: {path}; give none, imagenet or the path of a weights file")
-        values["WEIGHTS"] = str(path)
+        values["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values["WEIGHTS"])))
 
 
 def train(plan: Plan) -> int:
@@ -302,7 +300,7 @@ def train(plan: Plan) -> int:
                 seeds=values["SEEDS"],
                 progress=lambda line: print(f"  {line}", flush=True),
             )
-            print(f"  in the store: {', '.join(f'{key} ({len(found)})' for key, found in runs.items())}", flush=True)
+            print(f"  in the store: {', '.join(f'{key} ({len(seeds)})' for key, seeds in runs.items())}", flush=True)
     return 0
 
 

@@ -32,16 +32,18 @@ class Experiment:
         dropout: rate after every block, 0 <= rate < 1.
         normalisation: batch normalisation after every convolution.
         width: factor on the numbers of filters; 1.0 is the report's.
-        wiring: "tutorial" (the last features of blocks 2 and 5 not normalised, as in the tutorial's code), "sequential" (every
-            convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5 blocks only).
+        wiring: "tutorial" (the last features of blocks 2 and 5 not normalised, as in the tutorial's code), "sequential"
+            (every convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5
+            blocks only).
         scale: "unit" (pixels are divided by 255 before the first convolution) or "byte" (0..255).
         weights: EfficientNet's start: "none", "imagenet" or the path of a file (its content is what counts).
         augmentation: random rotation, shift and flip (report 5.2).
-        validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a look at
-            copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained on) or "test"
-            (PublicTest, as in the tutorial; all of Training is trained on).
+        validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a
+            look at copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained
+            on) or "test" (PublicTest, as in the tutorial; all of Training is trained on).
         learning_rate, decay: Adam's rate at step t is learning_rate / (1 + decay * t) (report 6.1.1).
-        annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by a cosine.
+        annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by
+            a cosine.
         epochs, batch_size: passes over the training images, images a step.
         study_epochs: the study's EPOCHS, of which `epochs` is this network's share; None stands for `epochs`.
         precision: "auto" (chosen from the hardware, recorded in the run) or a Keras dtype policy.
@@ -104,22 +106,17 @@ class Experiment:
         """What makes two experiments the same: all fields, a weights file by its SHA-256 instead of its path."""
         content = dataclasses.asdict(self)
         if self.weights not in ("none", "imagenet"):
-            path = Path(self.weights)
-            if not path.is_file():
-                raise InputError(
-                    f'WEIGHTS names no file: {path}; give "none", "imagenet" or the path of a weights file'
-                )
-            with open(path, "rb") as file:
+            with open(weights_file(self.weights), "rb") as file:
                 content["weights"] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         return content
 
     @staticmethod
     def network(content: dict) -> dict:
-        """Of a `content`, what is trained and on what; not for how long, how fast, or from which random or stored weights."""
+        """Of a `content`, what is trained and on what; not for how long, how fast, or from which weights."""
         return {name: value for name, value in content.items() if name not in SCHEDULE}
 
     def followed_by(self, content: dict) -> bool:
-        """Whether the training of this `content` had this experiment's schedule, and pre-trained weights if this one has them."""
+        """Whether the training of this `content` had this experiment's schedule, and its kind of weights."""
         same = all(content[name] == getattr(self, name) for name in ("epochs", *PACE))
         return same and (content["weights"] == "none") == (self.weights == "none")
 
@@ -139,12 +136,16 @@ class Experiment:
             return f"{self.architecture}-{self.epochs}epochs-seed{self.seed}"
         parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
         parts += ["nonorm"] * (not self.normalisation) + [self.wiring] * (self.wiring != "tutorial") + [self.scale]
-        parts += (
-            ["augmented"] * self.augmentation
-            + ["testval"] * (self.validation == "test")
-            + ["cosine"] * (self.annealing == "cosine")
-        )
+        parts += ["augmented"] * self.augmentation + ["testval"] * (self.validation == "test")
+        parts += ["cosine"] * (self.annealing == "cosine")
         return "-".join([*parts, f"{self.epochs}epochs", f"seed{self.seed}"])
+
+
+def weights_file(name: str | Path) -> Path:
+    """The weights file that the parameter WEIGHTS names; raises InputError where there is none."""
+    if not Path(name).is_file():
+        raise InputError(f'WEIGHTS names no file: {name}; give "none", "imagenet" or the path of a weights file')
+    return Path(name)
 
 
 @dataclass(frozen=True)
@@ -188,8 +189,7 @@ class Settings:
 
 
 def baselines(settings: Settings) -> dict[str, Experiment]:
-    """The 5-block CNN, augmented: with PublicTest as validation (6.1.1), and with 15 % of Training (6.1.3: the baseline of
-    all later tables). Used in: 03."""
+    """The 5-block CNN, augmented: validated on PublicTest (6.1.1), and on 15 % of Training (6.1.3, used later on)."""
     return {
         "baseline_test_validation": settings.experiment(augmentation=True, validation="test"),
         "baseline": settings.experiment(augmentation=True),
@@ -197,8 +197,10 @@ def baselines(settings: Settings) -> dict[str, Experiment]:
 
 
 def layer_ablation(settings: Settings) -> dict[str, Experiment]:
-    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks wired as the report's listing has them (block 4
-    bypassed) and without normalisation (8.1, Grad-CAM). Used in: 04."""
+    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and two more networks of 5 blocks.
+
+    One is wired as the report's listing has it (block 4 bypassed), the other has no normalisation (8.1, Grad-CAM).
+    """
     networks = {f"blocks_{blocks}": settings.experiment(blocks=blocks) for blocks in range(1, 6)}
     return {
         **networks,
@@ -210,13 +212,13 @@ def layer_ablation(settings: Settings) -> dict[str, Experiment]:
 
 
 def dropout_ablation(settings: Settings) -> dict[str, Experiment]:
-    """4 blocks at dropout 0.3 (the `blocks_4` of the layer ablation), 0.5 and 0.65, not augmented (8.2, Tables 9-14). Used in: 05."""
+    """4 blocks at dropout 0.3 (`blocks_4` of the layer ablation), 0.5 and 0.65, not augmented (8.2, Tables 9-14)."""
     higher = {f"dropout_{rate}": settings.experiment(blocks=4, dropout=rate) for rate in (0.5, 0.65)}
     return {"blocks_4": layer_ablation(settings)["blocks_4"], **higher}
 
 
 def final_model(settings: Settings) -> dict[str, Experiment]:
-    """The final network, 2 blocks at dropout 0.65 for 55 epochs, augmented (9), and the baseline. Used in: 06."""
+    """The final network, 2 blocks at dropout 0.65 for 55 epochs, augmented (9), and the baseline."""
     return {
         "baseline": baselines(settings)["baseline"],
         "final": settings.experiment(55, blocks=2, dropout=0.65, augmentation=True),
@@ -224,29 +226,32 @@ def final_model(settings: Settings) -> dict[str, Experiment]:
 
 
 def efficientnet(settings: Settings) -> dict[str, Experiment]:
-    """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it. Used in: 07."""
+    """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it."""
     network = settings.experiment(20, architecture="efficientnetb0", weights=settings.weights, width=1.0)
     return {**final_model(settings), "efficientnet": network}
 
 
 def readings(settings: Settings) -> dict[str, Experiment]:
-    """Three networks of the report by each reading of what it leaves open (notebook 06): the scale of the pixels, the wiring, and
-    whether 1 and 2 blocks were augmented after all. `--networks` trains them; no notebook does.
+    """Three networks of the report by each reading of what it leaves open (notebook 06).
+
+    That is the scale of the pixels, the wiring, and whether 1 and 2 blocks were augmented after all. `--networks`
+    trains them; no notebook does.
     """
     one, two = ({"blocks": blocks} for blocks in (1, 2))
     final = {"blocks": 2, "dropout": 0.65, "augmentation": True}
-    found = {}
+    networks = {}
     for scale in SCALES:
-        found[f"final_{scale}"] = settings.experiment(55, **final, scale=scale)
+        networks[f"final_{scale}"] = settings.experiment(55, **final, scale=scale)
         for name, network in (("blocks_1", one), ("blocks_2", two)):
-            found[f"{name}_{scale}"] = settings.experiment(30, **network, scale=scale)
-            found[f"{name}_{scale}_augmented"] = settings.experiment(30, **network, scale=scale, augmentation=True)
+            networks[f"{name}_{scale}"] = settings.experiment(30, **network, scale=scale)
+            networks[f"{name}_{scale}_augmented"] = settings.experiment(30, **network, scale=scale, augmentation=True)
     earlier = {"wiring": "sequential", "scale": "byte", "validation": "by_image"}  # as this study first read it
-    found["final_earlier"] = settings.experiment(55, **final, **earlier)
-    found["blocks_1_earlier"], found["blocks_2_earlier"] = (
-        settings.experiment(**network, **earlier) for network in (one, two)
-    )
-    return found
+    return {
+        **networks,
+        "final_earlier": settings.experiment(55, **final, **earlier),
+        "blocks_1_earlier": settings.experiment(**one, **earlier),
+        "blocks_2_earlier": settings.experiment(**two, **earlier),
+    }
 
 
 def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str, Experiment]]:
@@ -268,7 +273,7 @@ STUDY = {
 
 
 def everything(settings: Settings) -> dict[str, Experiment]:
-    """Every training of the series. Used in: 07, for what the store holds."""
+    """Every training of the series."""
     return {name: experiment for factory in STUDY.values() for name, experiment in factory(settings).items()}
 
 

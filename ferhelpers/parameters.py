@@ -62,8 +62,6 @@ def declared(notebook: Path) -> dict[str, Parameter]:
     Raises:
         InputError: no such file, not a notebook, not exactly one cell tagged `parameters`, or a line in it that is
             not `NAME: type = literal`.
-
-    Used in: run_all.py.
     """
     cells = [cell for cell in read_cells(notebook) if "parameters" in cell["metadata"].get("tags", [])]
     if len(cells) != 1:

@@ -278,7 +278,7 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_trained(monkey
     assert run_all.main(arguments) == 2
     assert tried == ["imagenet"] and capfd.readouterr().err == "run_all.py: there is no network\n"
     assert run_all.main([*arguments, "--networks", "final"]) == run_all.main([*arguments, "--only", "03"]) == 0
-    monkeypatch.setattr("ferhelpers.runs.Store.find", lambda store, experiment, fingerprint: experiment.weights)
+    monkeypatch.setattr("ferhelpers.store.Store.find", lambda store, experiment, fingerprint: experiment.weights)
     assert run_all.main(arguments) == 0 and tried == ["imagenet"]  # what it is needed for is there already
 
 
