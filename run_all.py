@@ -231,12 +231,12 @@ def _check_weights(values: dict, dataset: data.Dataset, output: Path, networks: 
     """Weights that cannot be had are missed here, not after all the trainings that need none."""
     for name in values:
         for network, experiment in _experiments(name, values[name]).items():
-            fingerprint = dataset.subset(values[name]["FRACTION"]).fingerprint
-            needed = experiment.weights != "none" and network in networks
-            if needed and not Store(output / "runs").find(experiment, fingerprint):
-                from ferhelpers import models
+            if experiment.weights == "none" or network not in networks:
+                continue
+            if not Store(output / "runs").find(experiment, dataset.subset(values[name]["FRACTION"]).fingerprint):
+                from ferhelpers import training
 
-                models.build_efficientnet(experiment.weights)
+                training.build(experiment)
 
 
 def _changes(options, declared: dict) -> list[tuple[str, dict]]:

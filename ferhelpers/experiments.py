@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ferhelpers.errors import InputError
 
-ARCHITECTURES = ("cnn", "efficientnetb0")
+ARCHITECTURES = ("cnn", "efficientnetb0", "efficientnet_lite0")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 VALIDATIONS = ("separate", "by_image", "test")
 WIRINGS = ("tutorial", "sequential", "listing")
@@ -27,7 +27,8 @@ class Experiment:
     """One training. Equal experiments on equal data are one run, whoever asks for them.
 
     Attributes:
-        architecture: "cnn" or "efficientnetb0" (which ignores blocks, dropout, normalisation, width, wiring and scale).
+        architecture: "cnn", or "efficientnetb0" or "efficientnet_lite0" (which ignore blocks, dropout, normalisation,
+            width, wiring and scale).
         blocks: blocks of layers of the CNN, 1..5 (report 8.1).
         dropout: rate after every block, 0 <= rate < 1.
         normalisation: batch normalisation after every convolution.
@@ -36,7 +37,8 @@ class Experiment:
             (every convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5
             blocks only).
         scale: "unit" (pixels are divided by 255 before the first convolution) or "byte" (0..255).
-        weights: EfficientNet's start: "none", "imagenet" or the path of a file (its content is what counts).
+        weights: EfficientNet's start: "none", "imagenet" or, of EfficientNetB0, the path of a file (its content is what
+            counts).
         augmentation: random rotation, shift and flip (report 5.2).
         validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a
             look at copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained
@@ -48,6 +50,7 @@ class Experiment:
         study_epochs: the study's EPOCHS, of which `epochs` is this network's share; None stands for `epochs`.
         precision: "auto" (chosen from the hardware, recorded in the run) or a Keras dtype policy.
         seed: of the initial weights, the order of the images, dropout and augmentation.
+        frozen: train EfficientNet-Lite0's last layer alone, on the ImageNet weights below it.
 
     Raises:
         InputError: a value out of range or an impossible combination.
@@ -71,6 +74,7 @@ class Experiment:
     batch_size: int = 64
     precision: str = "auto"
     seed: int = 0
+    frozen: bool = False
 
     def __post_init__(self):
         if self.study_epochs is None:
@@ -101,6 +105,10 @@ class Experiment:
             raise InputError(f"wiring 'listing' bypasses block 4 of 5, and blocks is {self.blocks}; set blocks to 5")
         if self.architecture == "cnn" and self.weights != "none":
             raise InputError("weights start EfficientNet only; the CNNs are trained from random weights")
+        if self.frozen and (self.architecture, self.weights) != ("efficientnet_lite0", "imagenet"):
+            raise InputError(
+                "frozen keeps the ImageNet weights of EfficientNet-Lite0; this network does not start from them"
+            )
 
     def content(self) -> dict:
         """What makes two experiments the same: all fields, a weights file by its SHA-256 instead of its path."""
@@ -112,11 +120,18 @@ class Experiment:
 
     @staticmethod
     def network(content: dict) -> dict:
-        """Of a `content`, what is trained and on what; not for how long, how fast, or from which weights."""
-        return {name: value for name, value in content.items() if name not in SCHEDULE}
+        """Of a `content`, what is trained and on what; not for how long, how fast, or from which weights.
+
+        Fields at their defaults do not count, as in `key`: a run that was stored before a field was added lacks it.
+        """
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in SCHEDULE and value != getattr(Experiment, name)
+        }
 
     def followed_by(self, content: dict) -> bool:
-        """Whether the training of this `content` had this experiment's schedule, and its kind of weights."""
+        """Whether the training of this `content` had this schedule, and pre-trained weights if this one has them."""
         same = all(content[name] == getattr(self, name) for name in ("epochs", *PACE))
         return same and (content["weights"] == "none") == (self.weights == "none")
 
@@ -133,7 +148,7 @@ class Experiment:
     def slug(self) -> str:
         """A readable name for folders and progress lines; the key tells apart what it leaves out."""
         if self.architecture != "cnn":
-            return f"{self.architecture}-{self.epochs}epochs-seed{self.seed}"
+            return f"{self.architecture}{'-frozen' * self.frozen}-{self.epochs}epochs-seed{self.seed}"
         parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
         parts += ["nonorm"] * (not self.normalisation) + [self.wiring] * (self.wiring != "tutorial") + [self.scale]
         parts += ["augmented"] * self.augmentation + ["testval"] * (self.validation == "test")
@@ -226,9 +241,17 @@ def final_model(settings: Settings) -> dict[str, Experiment]:
 
 
 def efficientnet(settings: Settings) -> dict[str, Experiment]:
-    """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it."""
+    """EfficientNetB0 for 20 epochs (9, Tables 15-20), and the two networks beside it.
+
+    Unless `weights` is "none", also EfficientNet-Lite0 from ImageNet weights, with all layers but the last frozen, and
+    fine-tuned.
+    """
     network = settings.experiment(20, architecture="efficientnetb0", weights=settings.weights, width=1.0)
-    return {**final_model(settings), "efficientnet": network}
+    networks = {**final_model(settings), "efficientnet": network}
+    if settings.weights == "none":
+        return networks
+    lite = dataclasses.replace(network, architecture="efficientnet_lite0", weights="imagenet")
+    return {**networks, "lite_frozen": dataclasses.replace(lite, frozen=True), "lite": lite}
 
 
 def readings(settings: Settings) -> dict[str, Experiment]:

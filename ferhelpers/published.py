@@ -28,6 +28,8 @@ NETWORKS = {  # experiment -> its name in tables
     "dropout_0.65": "4 blocks, dropout 0.65",
     "final": "final",
     "efficientnet": "EfficientNetB0",
+    "lite_frozen": "EfficientNet-Lite0, frozen",
+    "lite": "EfficientNet-Lite0",
 }
 _EXPERIMENTS = {  # factor -> how its level is called as an experiment
     "baseline": {"validation=test": "baseline_test_validation", "separate validation": "baseline"}.get,

@@ -100,7 +100,7 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
     """
     precision = experiment.precision
     if precision == "auto":
-        precision = backend.best_precision(depthwise=experiment.architecture == "efficientnetb0")
+        precision = backend.best_precision(depthwise=experiment.architecture != "cnn")
     keras.utils.clear_session()
     keras.utils.set_random_seed(experiment.seed)
     previous = keras.config.dtype_policy()
@@ -108,6 +108,8 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
     try:
         if experiment.architecture == "efficientnetb0":
             model = models.build_efficientnet(experiment.weights)
+        elif experiment.architecture == "efficientnet_lite0":
+            model = models.build_efficientnet_lite(experiment.weights, experiment.frozen)
         else:
             model = models.build_cnn(
                 experiment.blocks,

@@ -16,13 +16,33 @@ def test_defaults_are_the_reports_protocol():
     assert (baseline.learning_rate, baseline.decay, baseline.augmentation) == (1e-4, 1e-6, True)
     final = experiments.final_model(settings)["final"]
     assert (final.blocks, final.dropout, final.epochs, final.augmentation) == (2, 0.65, 55, True)
-    assert experiments.efficientnet(settings)["efficientnet"].epochs == 20
+    networks = experiments.efficientnet(settings)
+    assert [networks[name].epochs for name in ("efficientnet", "lite_frozen", "lite")] == [20, 20, 20]
     assert not any(e.augmentation for e in experiments.layer_ablation(settings).values())
     assert [e.blocks for e in experiments.layer_ablation(settings).values()] == [1, 2, 3, 4, 5, 5, 5]
 
 
-def test_the_study_is_eleven_trainings_one_as_listed_and_one_for_grad_cam():
-    assert len(set(experiments.everything(Settings()).values())) == 11 + 2
+def test_the_study_is_eleven_trainings_one_as_listed_one_for_grad_cam_and_two_of_lite():
+    assert len(set(experiments.everything(Settings()).values())) == 11 + 2 + 2
+
+
+def test_lite_starts_from_imagenet_or_not_at_all():
+    networks = experiments.efficientnet(Settings(weights="some.h5"))  # a file of EfficientNetB0
+    assert networks["efficientnet"].weights == "some.h5"
+    assert [(networks[name].weights, networks[name].frozen) for name in ("lite_frozen", "lite")] == [
+        ("imagenet", True),
+        ("imagenet", False),
+    ]
+    assert list(experiments.efficientnet(Settings(weights="none"))) == ["baseline", "final", "efficientnet"]
+
+
+def test_a_field_that_a_stored_run_lacks_is_at_its_default():
+    lite = experiments.efficientnet(Settings())["lite"]
+    stored = {name: value for name, value in lite.content().items() if name != "frozen"}
+    assert Experiment.network(stored) == Experiment.network(lite.content())
+    frozen = dataclasses.replace(lite, frozen=True)
+    assert Experiment.network(stored) != Experiment.network(frozen.content())
+    assert lite.key("data") != frozen.key("data")
 
 
 def test_four_blocks_of_04_are_the_30_percent_row_of_05():
@@ -68,7 +88,7 @@ def test_every_field_is_part_of_the_key(change):
 
 
 def test_names_of_stored_runs_stay():
-    """They would change with a default, or with how the key is made: then `results/convert.py` has to rename what is stored."""
+    """They would change with a default, or with how the key is made: then `results/convert.py` has to rename them."""
     assert Experiment().key("data").startswith("85da9811b0a1")
     assert (
         Experiment(blocks=2, dropout=0.65, augmentation=True, epochs=55, study_epochs=100)
@@ -105,6 +125,8 @@ def test_a_weights_file_counts_by_its_content(tmp_path):
         ({"validation": "none"}, "validation is 'none'"),
         ({"wiring": "listing", "blocks": 4}, "blocks is 4; set blocks to 5"),
         ({"weights": "imagenet"}, "weights start EfficientNet only"),
+        ({"architecture": "efficientnet_lite0", "frozen": True}, "frozen keeps the ImageNet weights"),
+        ({"architecture": "efficientnetb0", "weights": "imagenet", "frozen": True}, "frozen keeps the ImageNet"),
     ],
 )
 def test_impossible_experiments_are_refused(wrong, message):
