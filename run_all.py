@@ -39,6 +39,7 @@ NOTEBOOKS = (
     "05_dropout_ablation",
     "06_final_model",
     "07_efficientnet",
+    "08_verdicts",
 )
 RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results"}  # one value for all notebooks
 
@@ -166,7 +167,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         ]
         values[name] = parameters.merge(declared[name], *own)
         _absolute_weights(values[name])
-    dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
+    first = values[chosen[0]]
+    dataset = data.load(options.data, allow_subset=first.get("SUBSET", False), splits=first.get("SPLITS", "official"))
     if results and values.keys() & STUDY.keys():
         _check_results(results, values, dataset)
     if not results:

@@ -54,7 +54,9 @@ def begin(name: str, scope: dict) -> Study:
     study = Study(
         name,
         values,
-        data.load(values["DATA"], allow_subset=values.get("SUBSET", False)).subset(values["FRACTION"]),
+        data.load(
+            values["DATA"], allow_subset=values.get("SUBSET", False), splits=values.get("SPLITS", "official")
+        ).subset(values["FRACTION"]),
         began,
     )
     print(study.description())
@@ -79,7 +81,7 @@ class Study:
         self.settings = Settings.from_parameters(values)
         self.output = Path(values["OUTPUT"]).resolve()
         self._figures, self._tables, self._runs, self._otherwise = {}, {}, [], []
-        self._answer, self._claims = [], []
+        self._answer, self._claims, self._drawn = [], [], dataset.drawn
         with writing(self._record):
             self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
@@ -91,6 +93,18 @@ class Study:
     def results(self) -> Results | None:
         folder = self.parameters.get("RESULTS")
         return Results(folder) if folder else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the images that the shown networks were tested on: the data's or, where RESULTS lacks them, its own."""
+        stored = [run.config["data"]["fingerprint"] for run in self.results.runs] if self.results else []
+        own = self.dataset.fingerprint
+        return own if not stored or own in stored else stored[0]
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the data are the images that the shown networks were tested on, so that these can be shown."""
+        return self.fingerprint == self.dataset.fingerprint
 
     @cached_property
     def environment(self) -> dict:
@@ -114,12 +128,16 @@ class Study:
         if "backend" in record:
             lines += [("hardware", hardware(record)), ("precision", f"{record['precision']} on {record['backend']}")]
         lines += [("seed", self.parameters["SEED"])] if "SEED" in self.parameters else []
+        if self.results:
+            lines.append(("showing", f"the stored results in {self.results.folder}; nothing is trained"))
+        if not self.pictures:
+            lines.append(("", "their images are not at hand (set DATA or $FER2013), so no picture of them is shown"))
         return "\n".join([self.name, *(f"  {key:10} {value}" for key, value in lines)])
 
     def train(self, factory: Callable[[Settings], dict[str, Experiment]]) -> Runs:
         """The runs of one table of `experiments`: those of RESULTS or, where that is empty, trained if need be."""
         if self.results:
-            runs = self.found(factory)
+            runs = self.stored(factory)
             for name, seeds in runs.items():
                 print(f"{name}: {', '.join(run.folder.name for run in seeds) or 'not among the stored results'}")
             return runs
@@ -128,15 +146,24 @@ class Study:
         asked = factory(self.settings)
         return self._shown(asked, training.train_all(asked, self.dataset, self.store, seeds=self.parameters["SEEDS"]))
 
-    def found(self, factory: Callable[[Settings], dict[str, Experiment]]) -> Runs:
-        """As `train`, but nothing is trained: what is not in the store or the results has no runs."""
-        asked = factory(self.settings)
+    def stored(self, factory: Callable[[Settings], dict[str, Experiment]], profile: str = "") -> Runs:
+        """As `train`, but nothing is trained: what is not in the store or the results has no runs.
+
+        Args:
+            profile: show the trainings of this profile, and no others.
+        """
+        settings = self.settings
+        if profile:
+            settings = Settings.from_parameters({**parameters.read_profile(profile), "SEED": self.settings.seed})
+        asked = factory(settings)
         if self.results:
-            return self._shown(asked, self.results.find_all(asked, self.dataset.fingerprint))
-        return self._shown(asked, self.store.find_all(asked, self.dataset.fingerprint, self.parameters["SEEDS"]))
+            runs = self.results.find_all(asked, self.fingerprint)
+        else:
+            runs = self.store.find_all(asked, self.fingerprint, self.parameters["SEEDS"])
+        return self._shown(asked, runs.trained_as(asked) if profile else runs)
 
     def _shown(self, asked: dict[str, Experiment], runs: Runs) -> Runs:
-        """Keeps for the record which runs were shown, and for the captions whether they were trained as was asked."""
+        """Keeps for the record which runs were shown, and for the captions how they were trained, and on what."""
         self._runs += [str(run.folder.resolve()) for seeds in runs.values() for run in seeds]
         contents = [(asked[name], run.config["experiment"]) for name, seeds in runs.items() for run in seeds]
         others = {
@@ -145,13 +172,14 @@ class Study:
             if not experiment.followed_by(content)
         }
         self._otherwise = [f"trained otherwise than asked: {', '.join(sorted(others))}"] if others else []
+        self._drawn = self._drawn and self.pictures
         return runs
 
     @property
     def _notes(self) -> list[str]:
         """What every figure and measured table says of the data and of the networks shown last."""
         other_splits = self.dataset.provenance.get("splits") == "folders"
-        return [DRAWN] * self.dataset.drawn + [OTHER_SPLITS] * other_splits + self._otherwise
+        return [DRAWN] * self._drawn + [OTHER_SPLITS] * other_splits + self._otherwise
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.

@@ -21,54 +21,50 @@ INTERVAL = {"accuracy": ["low", "high"], "loss": ["loss_low", "loss_high"]}  # c
 
 
 def side_by_side(table: str, runs: Runs) -> pd.DataFrame:
-    """One published table beside the run.
+    """One published table beside the run, in the report's layout: a distortion on its fifth of the test images.
 
     Args:
         table: "1" to "20", "6.1.2" or "6.1.3".
 
     Returns:
         DataFrame, one row a published line: what the table varies (blocks, dropout, network or test set), then for
-        accuracy and for loss: report | this run (in the report's layout: a distortion on its fifth of the test images)
-        | whole set (the same distortion on all of them) | difference (this run - report) | 95 % interval of this run |
-        inside (is the report's number in it?) | over seeds (range; only where there are several).
+        accuracy and for loss: report | here, with its 95 % interval | difference (here - report).
 
     Raises:
         InputError: no such table.
 
     Source: report, Tables 1-20.
     """
-    lines = published(table)
-    names = lines["experiment"].unique()
-    scores = {name: runs.scores(name) for name in names if runs[name]}
-    several = max(len(runs[name]) for name in names) > 1
+    return _beside([table], runs, "section")
+
+
+def whole_sets(tables: list[str], runs: Runs) -> pd.DataFrame:
+    """As `side_by_side`, for several tables at once, and with each distortion on all test images.
+
+    Lines on clean images and on the five sections together are left out: they are whole in `side_by_side`, too.
+    """
+    frame = _beside(tables, runs, "whole")
+    return frame[frame["test set"].isin(distortions.NAMES)].reset_index(drop=True)
+
+
+def _beside(tables: list[str], runs: Runs, layout: str) -> pd.DataFrame:
+    lines = pd.concat([published(table) for table in tables])
+    scores = {name: runs.scores(name) for name in lines["experiment"].unique() if runs[name]}
     rows = []
     for line in lines.itertuples():
-        varied = {"baseline": "test set", "model": "network"}.get(line.factor, line.factor)
-        row = {varied: line.test_set if line.factor == "baseline" else _level(runs, line)}
-        for metric in DIGITS:
-            row |= _beside(metric, line, scores.get(line.experiment), several)
+        row = {"test set": line.test_set} if layout == "whole" or line.factor == "baseline" else {}
+        row |= {} if line.factor == "baseline" else {_varied(line): _level(runs, line)}
+        for metric, digits in DIGITS.items():
+            value, measured, difference = getattr(line, metric), NOT_RUN, NOT_RUN
+            if line.experiment in scores:
+                layouts = dict.fromkeys(distortions.NAMES, layout)
+                of_line = scores[line.experiment].loc[(line.test_set, layouts.get(line.test_set, "whole"))]
+                measured = f"{of_line[metric]:.{digits}f} ({_span(*of_line[INTERVAL[metric]], digits)})"
+                difference = f"{of_line[metric] - value:+.{digits}f}"
+            columns = f"{metric}: report", f"{metric}: here", f"{metric}: difference"
+            row |= zip(columns, (f"{value:.{digits}f}", measured, difference))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _beside(metric: str, line, scores: pd.DataFrame | None, several: bool) -> dict:
-    """The cells of one published number; `scores` is None where the network was not run."""
-    value, digits = getattr(line, metric), DIGITS[metric]
-    columns = ["this run", "whole set", "difference", "95 % interval", "inside", *["over seeds"] * several]
-    cells = [NOT_RUN] * len(columns)
-    if scores is not None:
-        layout = _in_report_layout(scores, line.test_set)
-        low, high = layout[INTERVAL[metric]]
-        cells = (
-            f"{layout[metric]:.{digits}f}",
-            f"{scores.loc[(line.test_set, 'whole'), metric]:.{digits}f}",
-            f"{layout[metric] - value:+.{digits}f}",
-            _span(low, high, digits),
-            "yes" if low <= value <= high else "no",
-            _span(layout[f"{metric}_least"], layout[f"{metric}_most"], digits),
-        )
-    measured = {f"{metric}: {column}": cell for column, cell in zip(columns, cells)}
-    return {f"{metric}: report": f"{value:.{digits}f}", **measured}
 
 
 def levels(tables: list[str], runs: Runs, metric: str) -> pd.DataFrame:
@@ -158,6 +154,51 @@ def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def sizes(runs: Runs) -> pd.DataFrame:
+    """How large each network is: network, epochs ("55 of 55"), parameters."""
+    rows = [
+        {"network": runs.label(name), "epochs": runs.epochs(name)}
+        | ({"parameters": f"{runs[name][0].config['parameters']:,}"} if runs[name] else {})
+        for name in runs
+    ]
+    return _table(("network", "epochs", "parameters"), rows)
+
+
+def readings(runs: Runs) -> pd.DataFrame:
+    """How did the report train? Each of `experiments.readings` that was run, below the report's row of its network.
+
+    Returns:
+        DataFrame: network, reading (what the report leaves open), epochs, "accuracy / loss" on each of TEST_SETS in the
+        report's layout, and how far they are from the report's: the mean distance of the accuracies, and the mean
+        factor between the losses (1 where they are equal).
+    """
+    lines = published().drop_duplicates(["experiment", "test_set"]).set_index(["experiment", "test_set"])
+    rows = []
+    for network in ("final", "blocks_1", "blocks_2"):
+        report = lines.loc[network].loc[list(TEST_SETS), list(DIGITS)]
+        rows.append({"network": NETWORKS[network], "reading": "the report", **_pairs(report)})
+        for name in runs:
+            if not name.startswith(network) or not runs[name]:
+                continue
+            scores = runs.scores(name)
+            here = pd.DataFrame(
+                {test_set: _in_report_layout(scores, test_set)[list(DIGITS)] for test_set in TEST_SETS}
+            ).T
+            factors = np.exp(np.abs(np.log(here.loss.astype(float) / report.loss)))
+            rows.append(
+                {"network": NETWORKS[network], "reading": name.removeprefix(f"{network}_").replace("_", ", ")}
+                | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **_pairs(here)}
+                | {"distance: accuracy": f"{np.abs(here.accuracy - report.accuracy).mean():.3f}"}
+                | {"factor: loss": f"{factors.mean():.2f}"}
+            )
+    return pd.DataFrame(rows).fillna("–")
+
+
+def _pairs(frame: pd.DataFrame) -> dict[str, str]:
+    """Test set -> "accuracy / loss"."""
+    return {line.Index.replace("_", " "): f"{line.accuracy:.3f} / {line.loss:.2f}" for line in frame.itertuples()}
+
+
 def turning_points(runs: Runs) -> pd.DataFrame:
     """When did the validation loss turn, and when did it pass the loss that the report found on clean test images?
 
@@ -189,7 +230,7 @@ def turning_points(runs: Runs) -> pd.DataFrame:
     return _table(columns, rows)
 
 
-def class_recall_table(runs: Runs) -> pd.DataFrame:
+def class_recalls(runs: Runs) -> pd.DataFrame:
     """Recall of each class on the clean test set. The report's own cannot be known (`defects.confusion_check`).
 
     Returns:
@@ -226,18 +267,28 @@ def loss_tails(runs: Runs) -> pd.DataFrame:
     """How much of a mean loss few images carry.
 
     Returns:
-        DataFrame, one row a whole test set and network (its first seed): test set, network, mean, median, 99th
-        percentile, largest loss of an image, and the share of the sum that the one per cent of images with the largest
-        losses carry.
+        DataFrame, one row a whole test set and network (its first seed): test set, network, mean, median, capped mean
+        (no loss above `evaluation.CAP`), 99th percentile, largest loss of an image, and the share of the sum that the
+        one per cent of images with the largest losses carry.
     """
-    columns = ("test set", "network", "mean", "median", "99th percentile", "largest", "share of the top 1 %")
+    columns = (
+        "test set",
+        "network",
+        "mean",
+        "median",
+        "capped mean",
+        "99th percentile",
+        "largest",
+        "share of the top 1 %",
+    )
     rows = []
     for test_set in TEST_SETS:
         for name in runs:
             row = {"test set": test_set, "network": runs.label(name)}
             if runs[name]:
                 losses = np.sort(runs.per_image(name, test_set, "loss")[0])
-                numbers = losses.mean(), np.median(losses), np.quantile(losses, 0.99), losses[-1]
+                capped = np.minimum(losses, evaluation.CAP).mean()
+                numbers = losses.mean(), np.median(losses), capped, np.quantile(losses, 0.99), losses[-1]
                 row |= zip(columns[2:], (f"{number:,.2f}" for number in numbers))
                 row["share of the top 1 %"] = f"{losses[-max(1, len(losses) // 100) :].sum() / losses.sum():.0%}"
             rows.append(row)
@@ -345,6 +396,11 @@ def accuracy_without(runs: Runs, dataset: Dataset) -> pd.DataFrame:
 def _table(columns: tuple[str, ...], rows: list[dict]) -> pd.DataFrame:
     """A table with these columns, which says "not run" where a row lacks one."""
     return pd.DataFrame([[row.get(column, NOT_RUN) for column in columns] for row in rows], columns=list(columns))
+
+
+def _varied(line) -> str:
+    """What a published line's table varies."""
+    return "network" if line.factor == "model" else line.factor
 
 
 def _level(runs: Runs, line) -> str:

@@ -159,7 +159,7 @@ def _train(experiment: Experiment, dataset: Dataset, store: Store, say: Callable
         (folder / MANIFEST).unlink()
     training, validation = training_and_validation(experiment, dataset)
     model = build(experiment, len(training))
-    history = _fit(model, experiment, training, validation, folder / "checkpoint", say)
+    history = fit(model, experiment, training, validation, folder / "checkpoint", say)
     chosen = [int(np.argmax(dataset.public.labels == c)) for c in range(len(CLASSES)) if c in dataset.public.labels]
     predictions, maps = _evaluate(model, experiment, dataset, validation, chosen)
     config = {
@@ -175,7 +175,7 @@ def _train(experiment: Experiment, dataset: Dataset, store: Store, say: Callable
     return _write(folder, config, history, predictions, maps, model)
 
 
-def _fit(
+def fit(
     model: keras.Model,
     experiment: Experiment,
     training: Split,

@@ -42,7 +42,7 @@ def study(monkeypatch, tmp_path, faces):
         monkeypatch.setattr(run_all, "NOTEBOOKS", names)
         load = data.load  # drawing thousands of faces is another test's matter
         monkeypatch.setattr(
-            data, "load", lambda source, allow_subset=False: faces if source in ("auto", "builtin") else load(source)
+            data, "load", lambda source, **options: faces if source in ("auto", "builtin") else load(source)
         )
         monkeypatch.setenv("PYTHONPATH", str(Path(run_all.__file__).parent))
         monkeypatch.delenv("FER2013", raising=False)
@@ -269,7 +269,7 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_trained(monkey
         tried.append(weights)
         raise InputError("there is no network")
 
-    monkeypatch.setattr(data, "load", lambda source, allow_subset=False: faces)
+    monkeypatch.setattr(data, "load", lambda source, **options: faces)
     monkeypatch.setattr("ferhelpers.models.build_efficientnet", build)
     monkeypatch.setattr(
         "ferhelpers.training.train_all", lambda experiments, *rest, **options: dict.fromkeys(experiments, [])
