@@ -24,11 +24,11 @@ from pathlib import Path
 from ferhelpers import data, parameters
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import STUDY, Experiment, Settings, readings
+from ferhelpers.experiments import STUDY, Experiment, Settings, readings, weights_file
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress, duration
-from ferhelpers.runs import Store
+from ferhelpers.store import Results, Store
 
 ROOT = Path(__file__).resolve().parent
 NOTEBOOKS = (
@@ -39,6 +39,7 @@ NOTEBOOKS = (
     "05_dropout_ablation",
     "06_final_model",
     "07_efficientnet",
+    "08_verdicts",
 )
 RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results"}  # one value for all notebooks
 
@@ -103,8 +104,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--data",
         default="auto",
         metavar="SOURCE",
-        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, kaggle, "
-        "or the path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
+        help="auto (FER-2013 where $FER2013 or data/ holds it, else the built-in faces; the default), builtin, "
+        "kaggle, or the path of fer2013.csv, icml_face_data.csv or the folder release as a folder, .zip or .tar",
     )
     parser.add_argument("--output", metavar="DIR", help="where everything goes (default: outputs/PROFILE)")
     parser.add_argument("--only", metavar="03,05", help="run these notebooks")
@@ -148,8 +149,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(
-            f"--results {results}: no folder runs is there; give the output folder of an earlier run, such as "
-            "outputs/demo"
+            f"--results {results}: no folder runs is there; "
+            "give the output folder of an earlier run, such as outputs/demo"
         )
     if results and any("SEEDS" in change for _, change in changes):
         raise InputError(
@@ -166,7 +167,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         ]
         values[name] = parameters.merge(declared[name], *own)
         _absolute_weights(values[name])
-    dataset = data.load(options.data, allow_subset=values[chosen[0]].get("SUBSET", False))
+    first = values[chosen[0]]
+    dataset = data.load(options.data, allow_subset=first.get("SUBSET", False), splits=first.get("SPLITS", "official"))
     if results and values.keys() & STUDY.keys():
         _check_results(results, values, dataset)
     if not results:
@@ -217,10 +219,10 @@ def _experiments(notebook: str, values: dict) -> dict[str, Experiment]:
 
 
 def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
-    store = Store(results / "runs", results)
+    stored = Results(results)
     for name in values.keys() & STUDY.keys():
         experiments = STUDY[name](Settings.from_parameters(values[name]))
-        if any(store.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
+        if any(stored.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
             return
     raise InputError(
         f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?"
@@ -278,10 +280,7 @@ def _path(option: str, text: str) -> Path:
 def _absolute_weights(values: dict) -> None:
     """A weights file is named from the user's folder; the notebooks run in another one."""
     if values.get("WEIGHTS", "none") not in ("none", "imagenet"):
-        path = _path("WEIGHTS", values["WEIGHTS"])
-        if not path.is_file():
-            raise InputError(f"WEIGHTS names no file: {path}; give none, imagenet or the path of a weights file")
-        values["WEIGHTS"] = str(path)
+        values["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values["WEIGHTS"])))
 
 
 def train(plan: Plan) -> int:
@@ -303,7 +302,7 @@ def train(plan: Plan) -> int:
                 seeds=values["SEEDS"],
                 progress=lambda line: print(f"  {line}", flush=True),
             )
-            print(f"  in the store: {', '.join(f'{key} ({len(found)})' for key, found in runs.items())}", flush=True)
+            print(f"  in the store: {', '.join(f'{key} ({len(seeds)})' for key, seeds in runs.items())}", flush=True)
     return 0
 
 

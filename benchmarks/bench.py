@@ -100,7 +100,7 @@ def measure(name: str, side: str, size: float) -> dict:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
     from ferhelpers import backend
 
-    machine = backend.hardware()
+    machine = backend.machine()
     parts = [machine["processor"], f"{machine['cores']} cores", *machine["gpus"], backend.best_precision()]
     return {"value": value, "gib": peak, "machine": ", ".join(parts)}
 

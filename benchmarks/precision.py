@@ -20,7 +20,7 @@ from bench import OUTPUT, write_readme
 from scipy import stats
 
 from ferhelpers import backend, data, experiments, training
-from ferhelpers.runs import Store
+from ferhelpers.store import Store
 
 REFERENCE = Path(__file__).with_name("precision.csv")  # what the table of benchmarks/README.md is made from
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
 
-def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, training: bool):
+def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, training: bool) -> tuple | None:
     """Batch normalisation over the last axis in one kernel, in the dtype of `x` with float32 statistics.
 
     Args:
@@ -45,7 +46,9 @@ def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, 
     return outputs, batch_mean, batch_variance * (count - 1) / count
 
 
-def epoch_function(model, images, labels, batch_size: int):
+def epoch_function(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> Callable[[np.ndarray], dict[str, float]]:
     """Training by whole epochs, one dispatch each: the data set lives on the device, no Python runs between two steps.
 
     Args:
@@ -118,7 +121,7 @@ def _jax_epoch(model, images, labels, batch_size):
     return epoch
 
 
-def jit_compile():
+def jit_compile() -> bool | str:
     """Whether Keras should compile with XLA: not on TensorFlow's CPU, where it is several times slower."""
     return False if keras.backend.backend() == "tensorflow" and not _gpus() else "auto"
 
@@ -137,7 +140,7 @@ def best_precision(depthwise: bool = False) -> str:
     return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() and not depthwise else "float32"
 
 
-def hardware() -> dict:
+def machine() -> dict:
     """What the numbers were computed on: processor, cores and GPUs (names as the backend gives them)."""
     return {
         "processor": _cpu_info("model name") or platform.processor() or platform.machine(),
@@ -151,12 +154,12 @@ def _gpus() -> list[tuple[str, float]]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        found = []
+        gpus = []
         for gpu in tf.config.list_physical_devices("GPU"):
             details = tf.config.experimental.get_device_details(gpu)
             major, minor = details.get("compute_capability", (0, 0))
-            found.append((details.get("device_name", gpu.name), major + minor / 10))
-        return found
+            gpus.append((details.get("device_name", gpu.name), major + minor / 10))
+        return gpus
     if keras.backend.backend() == "jax":
         import jax
 
@@ -178,7 +181,7 @@ def _cpu_flags() -> set[str]:
     return set(_cpu_info("flags").split())
 
 
-def gradient(function, arguments: list):
+def gradient(function: Callable, arguments: list) -> tuple[list, object]:
     """Differentiate a function of several arrays.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is wrong with the published numbers themselves, or cannot be concluded from them, whatever a new training gives."""
+"""What is wrong with the published numbers, or cannot be concluded from them, whatever a new training gives."""
 
 from __future__ import annotations
 
@@ -8,69 +8,46 @@ from scipy import stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
-from ferhelpers.report import DIGITS, NETWORKS, NOT_RUN, network_name, published, published_confusions, runs_of
+from ferhelpers.published import DIGITS, NETWORKS, by_network, published, published_confusions
+from ferhelpers.runs import NOT_RUN, Run, Runs
+
+PUBLIC = sum(OFFICIAL_COUNTS["public"])  # images of the report's test set
 
 
-def shuffled_confusion(logits, labels, seed: int = 0) -> np.ndarray:
-    """How a matrix like the report's arises: predictions counted against labels in another order.
-
-    A generator that shuffles gives its images to `predict` in one order and its labels, read in a second pass, in
-    another. The row sums stay right, and everything else is chance.
-
-    Args:
-        logits: float (N, 7).
-        labels: int (N,).
-        seed: of the shuffle.
-
-    Returns:
-        int (7, 7), rows true, columns predicted.
-
-    Used in: 03, 06.
-    """
-    return evaluation.confusion(logits, np.random.default_rng(seed).permutation(labels))
-
-
-def chance_agreement(matrix) -> float:
-    """The trace over the sum that a matrix (7, 7) would have if its predictions knew nothing of the labels."""
-    return float(matrix.sum(axis=0) @ matrix.sum(axis=1) / matrix.sum() ** 2)
-
-
-def confusion_check(runs: dict, seed: int = 0) -> pd.DataFrame:
-    """Do the confusion matrices belong to the accuracies? The report's, and this run's in the right and in a wrong order.
+def confusion_check(runs: Runs) -> pd.DataFrame:
+    """Do the confusion matrices belong to the accuracies? The report's, and this run's in right and in wrong order.
 
     Args:
-        runs: experiment -> list of runs; the first seed is shown. Networks that it does not name are left out, unless it is empty.
-        seed: of the shuffle.
+        runs: the first seed is shown; networks that it does not name are left out, unless it is empty.
 
     Returns:
-        DataFrame, one row a published matrix. Report: accuracy | trace / sum of its matrix | trace / sum by chance (from
-        the row and column sums alone) | p (chi-square test that predictions and labels are independent: small where
-        the matrix shows any skill). This run: accuracy | trace / sum | trace / sum with labels shuffled | by chance.
+        DataFrame, one row a published matrix. Report: accuracy | trace / sum of its matrix | trace / sum by chance
+        (from the row and column sums alone) | p (chi-square test that predictions and labels are independent: small
+        where the matrix shows any skill). This run: accuracy | trace / sum | trace / sum with labels shuffled | by
+        chance.
 
-    Source: report, 6.1.2, 6.1.3, 9. Used in: 03, 06.
+    Source: report, 6.1.2, 6.1.3, 9.
     """
     rows = []
-    for experiment, matrix in published_confusions().items():
-        if runs and experiment not in runs:
+    for name, matrix in published_confusions().items():
+        if runs and name not in runs:
             continue
-        found = runs_of(runs, experiment)
-        row = {
-            "network": network_name(runs, experiment),
-            "report: accuracy": published()
-            .query("test_set == 'clean' and experiment == @experiment")["accuracy"]
-            .iloc[0],
-            "report: trace / sum": round(matrix.trace() / matrix.sum(), 3),
-            "report: by chance": round(chance_agreement(matrix), 3),
-            "report: p of chance": round(stats.chi2_contingency(matrix).pvalue, 3),
+        reported = {
+            "accuracy": by_network().accuracy[name, "clean"],
+            "trace / sum": matrix.trace() / matrix.sum(),
+            "by chance": evaluation.chance_agreement(matrix),
+            "p of chance": stats.chi2_contingency(matrix).pvalue,
         }
-        mine = (NOT_RUN,) * 4
-        if found:
-            logits, labels = found[0].logits("clean"), found[0].labels("clean")
-            right, wrong = evaluation.confusion(logits, labels), shuffled_confusion(logits, labels, seed)
-            shares = (right.trace() / right.sum(), wrong.trace() / wrong.sum(), chance_agreement(wrong))
-            mine = [round(float(share), 3) for share in (evaluation.accuracy(logits, labels), *shares)]
-        names = ("accuracy", "trace / sum", "labels shuffled", "by chance")
-        rows.append({**row, **{f"this run: {name}": cell for name, cell in zip(names, mine)}})
+        measured = dict.fromkeys(("accuracy", "trace / sum", "labels shuffled", "by chance"), NOT_RUN)
+        if runs[name]:
+            logits, labels = runs[name][0].logits("clean"), runs[name][0].labels("clean")
+            right, wrong = evaluation.confusion(logits, labels), evaluation.shuffled_confusion(logits, labels)
+            shares = right.trace() / right.sum(), wrong.trace() / wrong.sum(), evaluation.chance_agreement(wrong)
+            numbers = (evaluation.accuracy(logits, labels), *shares)
+            measured = dict(zip(measured, (round(float(number), 3) for number in numbers)))
+        row = {"network": runs.label(name)}
+        row |= {f"report: {column}": round(float(number), 3) for column, number in reported.items()}
+        rows.append(row | {f"this run: {column}": cell for column, cell in measured.items()})
     return pd.DataFrame(rows)
 
 
@@ -78,11 +55,11 @@ def row_sum_check() -> pd.DataFrame:
     """Whose images are in the published confusion matrices? Their row sums beside the official class counts.
 
     Returns:
-        DataFrame: images (the matrices, which all have the same row sums; PublicTest; PrivateTest; a random 3,589 of all
-        35,887 images, on average), one column a class, total, and p: chi-square test that the matrices' classes were
-        drawn with these shares. PublicTest and PrivateTest are fixed sets: any difference at all rules them out.
+        DataFrame: images (the matrices, which all have the same row sums; PublicTest; PrivateTest; a random 3,589 of
+        all 35,887 images, on average), one column a class, total, and p: chi-square test that the matrices' classes
+        were drawn with these shares. PublicTest and PrivateTest are fixed sets: any difference at all rules them out.
 
-    Source: report, 6.1.2; Goodfellow et al. 2013 (the official splits). Used in: 03.
+    Source: report, 6.1.2; Goodfellow et al. 2013 (the official splits).
     """
     sums = published_confusions()["baseline"].sum(axis=1)
     everything = np.sum(list(OFFICIAL_COUNTS.values()), axis=0)
@@ -99,14 +76,14 @@ def row_sum_check() -> pd.DataFrame:
 
 
 def overall_check() -> pd.DataFrame:
-    """The report's "overall" results on the distorted test set beside the mean of its five sections, which they must equal.
+    """The report's "overall" results on distorted images beside the mean of the five sections, which they must equal.
 
     Returns:
-        DataFrame: network, metric, report (Tables 1 and 2, "Overall"), mean of the five sections, weighted by their size.
+        DataFrame: network, metric, report (Tables 1 and 2, "Overall"), weighted mean of the five sections.
 
-    Source: report, Tables 1 and 2. Used in: 03.
+    Source: report, Tables 1 and 2.
     """
-    sizes = [part.stop - part.start for part in distortions.sections(3589)]
+    sizes = [part.stop - part.start for part in distortions.sections(PUBLIC)]
     rows = []
     for table in ("1", "2"):
         lines = published(table).set_index("test_set")
@@ -119,74 +96,64 @@ def overall_check() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "metric", "report", "mean of the five sections"])
 
 
-def constant_answer(labels) -> tuple[float, float]:
-    """Accuracy and loss of the best answer that is the same for every image, which needs no network.
-
-    For accuracy that is the commonest class, for loss the share of each class as its probability: the entropy of the labels.
-
-    Used in: 03.
-    """
-    counts = np.bincount(labels)
-    return float(counts.max() / counts.sum()), float(stats.entropy(counts))
-
-
-def guessing_check(runs: dict) -> pd.DataFrame:
-    """Do the three networks beat `constant_answer`?
+def guessing_check(runs: Runs) -> pd.DataFrame:
+    """Do the three networks beat the best constant prediction (`evaluation.constant_prediction`)?
 
     Args:
-        runs: experiment -> list of runs, of which the first seed is shown.
+        runs: of which the first seed is shown.
 
     Returns:
-        DataFrame, one row a line of Tables 15 to 20: test set, network; then for the report (against the classes of PublicTest) and for
-        this run (in the report's layout, against its own test images): accuracy, loss, better than a constant answer in (both,
-        accuracy, loss, neither).
+        DataFrame, one row a line of Tables 15 to 20: test set, network; then for the report (against the classes of
+        PublicTest) and for this run (in the report's layout, against its own test images): accuracy, loss, better than
+        a constant prediction in (both, accuracy, loss, neither).
 
-    Source: report, Tables 15-20. Used in: 07.
+    Source: report, Tables 15-20.
     """
-    verdicts = {(True, True): "both", (True, False): "accuracy", (False, True): "loss", (False, False): "neither"}
+    columns = (*DIGITS, "better than a constant prediction in")
+    words = {(True, True): "both", (True, False): "accuracy", (False, True): "loss", (False, False): "neither"}
     public = np.repeat(range(len(CLASSES)), OFFICIAL_COUNTS["public"])
+
+    def cells(accuracy: float, loss: float, labels: np.ndarray) -> tuple[str, str, str]:
+        share, entropy = evaluation.constant_prediction(labels)
+        return f"{accuracy:.3f}", f"{loss:.2f}", words[accuracy > share, loss < entropy]
+
     rows = []
     for line in pd.concat([published(str(table)) for table in range(15, 21)]).itertuples():
-        row = {"test set": line.test_set, "network": network_name(runs, line.experiment)}
-        sides = {"report": (line.accuracy, line.loss, public)}
-        if found := runs_of(runs, line.experiment):
-            logits, labels = evaluation.predictions(
-                found[0], line.test_set, "whole" if line.test_set == "clean" else "section"
+        row = {"test set": line.test_set, "network": runs.label(line.experiment)}
+        sides = {"report": cells(line.accuracy, line.loss, public), "this run": (NOT_RUN,) * 3}
+        if runs[line.experiment]:
+            layout = "whole" if line.test_set == "clean" else "section"
+            logits, labels = evaluation.predictions(runs[line.experiment][0], line.test_set, layout)
+            sides["this run"] = cells(
+                evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels), labels
             )
-            sides["this run"] = evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels), labels
-        for side in ("report", "this run"):
-            cells = (NOT_RUN,) * 3
-            if side in sides:
-                accuracy, loss, labels = sides[side]
-                share, entropy = constant_answer(labels)
-                cells = f"{accuracy:.3f}", f"{loss:.2f}", verdicts[accuracy > share, loss < entropy]
-            row |= {f"{side}: {name}": cell for name, cell in zip((*DIGITS, "better than a constant answer in"), cells)}
+        for side, of_side in sides.items():
+            row |= {f"{side}: {column}": cell for column, cell in zip(columns, of_side)}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def margins(tables) -> pd.DataFrame:
+def margins(tables: list[str]) -> pd.DataFrame:
     """Are the report's differences in accuracy larger than the choice of its test images explains?
+
+    The report gives no result of single images, so the networks are taken as if each had images of its own; on the same
+    images the interval is narrower. Variation between seeds is extra.
 
     Args:
         tables: names of the report's tables, each of several networks on one test set.
 
     Returns:
-        DataFrame, one row a table: table, test set, images, most accurate; then for the second and for the least accurate network:
-        name, lead over it in points with its 95 % interval (`evaluation.difference_interval`).
+        DataFrame, one row a table: table, test set, images, most accurate; then for the second and for the least
+        accurate network: name, lead over it in points with its 95 % interval (`evaluation.difference_interval`).
 
-    The report gives no result of single images, so the networks are taken as if each had images of its own; on the same images the
-    interval is narrower. How far two trainings of one network lie apart comes on top.
-
-    Source: report, Tables 3-20. Used in: 04, 05, 07.
+    Source: report, Tables 3-20.
     """
     rows = []
     for table in tables:
         lines = published(table).sort_values("accuracy", ascending=False, kind="stable")
-        test_set, total = lines.test_set.iloc[0], sum(OFFICIAL_COUNTS["public"])
-        part = distortions.section(test_set, total) if test_set in distortions.NAMES else slice(0, total)
+        best, test_set = lines.iloc[0], lines.test_set.iloc[0]
+        part = distortions.section(test_set, PUBLIC) if test_set in distortions.NAMES else slice(0, PUBLIC)
         n = part.stop - part.start
-        best = lines.iloc[0]
         row = {"table": table, "test set": test_set, "images": n, "most accurate": NETWORKS[best.experiment]}
         for place, other in (("second", lines.iloc[1]), ("least", lines.iloc[-1])):
             low, high = evaluation.difference_interval(best.accuracy, n, other.accuracy, n)
@@ -205,15 +172,13 @@ def wording_check() -> pd.DataFrame:
     Returns:
         DataFrame: section, sentence, what its tables say (computed from them).
 
-    Source: report, 8.1, 8.2, 9 and Tables 3, 14, 20. Used in: 07.
+    Source: report, 8.1, 8.2, 9 and Tables 3, 14, 20.
     """
-    values = published().drop_duplicates(["experiment", "test_set"]).set_index("experiment")
-    clean, occluded = (values[values.test_set == name] for name in ("clean", "occlusion"))
+    clean, occluded = (by_network().xs(name, level="test_set") for name in ("clean", "occlusion"))
     depth = ", ".join(f"{clean.accuracy[f'blocks_{count}']:.3f}" for count in range(1, 6))
     more = 100 * (occluded.accuracy["dropout_0.65"] - occluded.accuracy["dropout_0.5"])
-    of_efficientnet, of_baseline = (
-        occluded.loss["final"] / occluded.loss[other] for other in ("efficientnet", "baseline")
-    )
+    shares = [f"{occluded.loss['final'] / occluded.loss[other]:.0%}" for other in ("efficientnet", "baseline")]
+    half = "almost half of the EfficientNet test loss and more than half of the baseline test loss"
     rows = [
         (
             "8.1",
@@ -221,49 +186,45 @@ def wording_check() -> pd.DataFrame:
             f"1 to 5 blocks: {depth}",
         ),
         ("8.2", 'under occlusion, dropout 0.65 is "4.2% more accurate" than 0.5', f"{more:.1f} points"),
-        (
-            "9",
-            "under occlusion, the final network's loss is \"almost half of the EfficientNet test loss and more than half of the baseline "
-            'test loss"',
-            f"{of_efficientnet:.0%} and {of_baseline:.0%} of theirs",
-        ),
+        ("9", f'under occlusion, the final network\'s loss is "{half}"', f"{' and '.join(shares)} of theirs"),
     ]
     return pd.DataFrame(rows, columns=["section", "the report says", "its tables say"])
 
 
-def noise_readings(runs: dict) -> pd.DataFrame:
-    """Which reading of the report's Gaussian noise gives the report's numbers? Each on the section that the report laid it on.
+def noise_readings(runs: Runs) -> pd.DataFrame:
+    """Which reading of the report's Gaussian noise gives its numbers, on the section that it laid its noise on?
 
     Args:
-        runs: experiment -> list of runs, all of which count: a network that has learned less than the report's has less to lose.
+        runs: all of which count, so they should have learned as much as the report's networks: `Runs.as_reported`.
 
     Returns:
-        DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy and loss
-        ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the report's. Where no network was
-        run, a table that says so.
+        DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy
+        and loss ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the
+        report's. Where no network was run, a table that says so.
 
-    Source: report, Tables 2, 5, 11, 17 and section 5.1. Used in: 07, and in the README.
+    Source: report, Tables 2, 5, 11, 17 and section 5.1.
     """
-    lines = pd.concat([published(table).query("test_set == 'gaussian_noise'") for table in ("2", "5", "11", "17")])
-    lines = [line for line in lines.drop_duplicates("experiment").itertuples() if runs_of(runs, line.experiment)]
-    if not lines:
+    numbers = by_network().xs("gaussian_noise", level="test_set")
+    tables = pd.concat([published(table) for table in ("2", "5", "11", "17")])
+    names = [name for name in tables.query("test_set == 'gaussian_noise'").experiment.unique() if runs[name]]
+    if not names:
         return pd.DataFrame({"networks": ["all"], "result": [NOT_RUN]})
-    networks = [network_name(runs, line.experiment) for line in lines]
-
-    def scores(run, reading):
-        logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
-        if reading in distortions.CANDIDATES:
-            part = distortions.section("gaussian_noise", len(labels))
-            logits, labels = logits[part], labels[part]
-        return evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)
-
-    said = [(line.accuracy, line.loss) for line in lines]
-    found = {"the report's own numbers": said}
+    published_scores = [tuple(numbers.loc[name, list(DIGITS)]) for name in names]
+    scores = {"the report's own numbers": published_scores}
     for reading in distortions.NOISE_READINGS:
-        found[reading] = [np.mean([scores(run, reading) for run in runs[line.experiment]], axis=0) for line in lines]
+        scores[reading] = [np.mean([_under_noise(run, reading) for run in runs[name]], axis=0) for name in names]
     rows = []
-    for reading, numbers in found.items():
-        cells = {name: "{:.3f} / {:.2f}".format(*of_network) for name, of_network in zip(networks, numbers)}
-        accuracy, loss = np.abs(np.subtract(numbers, said)).mean(axis=0).round(3)
+    for reading, of_networks in scores.items():
+        cells = {runs.label(name): "{:.3f} / {:.2f}".format(*pair) for name, pair in zip(names, of_networks)}
+        accuracy, loss = np.abs(np.subtract(of_networks, published_scores)).mean(axis=0).round(3)
         rows.append({"reading": reading, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)
+
+
+def _under_noise(run: Run, reading: str) -> tuple[float, float]:
+    """Accuracy and loss of a run under one reading of the noise, on the report's section."""
+    logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
+    if reading in distortions.CANDIDATES:
+        part = distortions.section("gaussian_noise", len(labels))
+        logits, labels = logits[part], labels[part]
+    return evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)

@@ -5,6 +5,8 @@ means, in five severities. Everything works on a batch at once and returns new `
 per call: the same seed gives the same bytes.
 """
 
+from __future__ import annotations
+
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from ferhelpers.data import IMAGE_SIZE, PIXELS
+from ferhelpers.data import IMAGE_SIZE, PIXELS, Dataset, Split
 from ferhelpers.errors import InputError
 
 NAMES = ("gaussian_blur", "gaussian_noise", "salt_pepper", "speckle", "occlusion")
@@ -32,9 +34,7 @@ SEVERITY_TABLE = {
 }
 
 
-CHUNK = (
-    256  # images at a time, each chunk with its own generator: it fits the processor's cache, and cores share the work
-)
+CHUNK = 256  # images at a time, each with its own generator: it fits the processor's cache, and cores share the work
 CHANNELS = 64  # images blurred in one call; OpenCV 5 takes 128 channels at most
 
 # The standard normal in 65,536 equally likely values, up to 4.3 sigma: far finer than what it is added to, and several
@@ -60,55 +60,55 @@ def _cast(noise):
 # images uint8 (N, 48, 48) and a seed (an int or a numpy Generator).
 
 
-def noise_snippet(images, seed=0):
+def noise_snippet(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet as it stands, N(0, variance 4) in place of its uniform noise: 0.75 x + 0.25 * 0.25 * noise."""
     return _to_uint8(np.float32(0.75) * images + 0.0625 * 2 * _normal(images, seed))
 
 
-def noise_darkening(images, seed=0):
+def noise_darkening(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """What the snippet does without any noise: 0.75 x. The seed has no effect."""
     return _to_uint8(np.float32(0.75) * images)
 
 
-def noise_snippet_cast(images, seed=0):
+def noise_snippet_cast(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet with its noise cast to uint8 first, so that -1 becomes 255: 31 % of the pixels gain 16."""
     return _to_uint8(np.float32(0.75) * images + np.float32(0.0625) * _cast(2 * _normal(images, seed)))
 
 
-def noise_snippet_cast_quarter(images, seed=0):
+def noise_snippet_cast_quarter(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet with 0.25 * noise cast to uint8, so that -1 becomes 255: 2 % of the pixels gain 64."""
     return _to_uint8(np.float32(0.75) * images + np.float32(0.25) * _cast(0.25 * 2 * _normal(images, seed)))
 
 
-def noise_snippet_unit(images, seed=0):
+def noise_snippet_unit(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet on images scaled to 0..1: 0.75 x + noise of 0.125 of the full scale (32 grey levels)."""
     return _to_uint8(np.float32(0.75) * images + 255 * 0.0625 * 2 * _normal(images, seed))
 
 
-def noise_variance(images, seed=0):
+def noise_variance(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The plain words on a 0..255 scale: x + N(0, variance 4), a sigma of 2 grey levels."""
     return _to_uint8(images + 2 * _normal(images, seed))
 
 
-def noise_sigma(images, seed=0):
+def noise_sigma(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """ "Variance" taken for the standard deviation: x + N(0, sigma 4 grey levels)."""
     return _to_uint8(images + 4 * _normal(images, seed))
 
 
-def noise_saturated(images, seed=0):
+def noise_saturated(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """x + N(0, variance 4) cast to uint8, added with saturation (cv2.add): 31 % of the pixels turn white, or nearly."""
     return cv2.add(images, _cast(2 * _normal(images, seed)))
 
 
-def noise_unit(images, seed=0):
+def noise_unit(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The plain words on a 0..1 scale: x + N(0, variance 4), a sigma of 510 grey levels; little of the face is left."""
     return _to_uint8(images + 255 * 2 * _normal(images, seed))
 
 
-# "snippet_cast_quarter" is taken for the report's form. OpenCV refuses to add `0.25 * noise` to an image of uint8, and a cast, as the report's
-# speckle has it, is one repair. Its noise begins to show at about a variance of 4, where the report's did (notebook 2). And on those networks in
-# results/fer2013 whose loss on clean images is near the report's it comes nearest to its loss under Gaussian noise, and about as near as
-# "snippet_cast" to its accuracy (README, "Stopped earlier"). What the report did is not known.
+# "snippet_cast_quarter" is taken for the report's form. OpenCV refuses to add `0.25 * noise` to an image of uint8, and
+# a cast, as the report's speckle has it, is one repair. Its noise begins to show at about a variance of 4, where the
+# report's did (notebook 2). Networks with about the report's loss on clean images come nearest to its loss under
+# Gaussian noise with it, and about as near to its accuracy as with "snippet_cast". What the report did is not known.
 CANDIDATES = ("snippet_cast", "snippet_cast_quarter")
 REPORT_NOISE = "snippet_cast_quarter"
 NOISE_READINGS = {
@@ -146,7 +146,8 @@ def _report_speckle(images, rng):
 
 def _report_occlusion(images, rng):
     row, column = np.divmod(rng.integers(0, 4, len(images)), 2)
-    return _black_out(images, 24 * row, 24 * column, 24)
+    half = IMAGE_SIZE // 2
+    return _black_out(images, half * row, half * column, half)
 
 
 def _blur(images, kernel, sigma):
@@ -210,7 +211,9 @@ _TEXTBOOK = {
 }
 
 
-def apply(name, images, *, form="report", severity=None, seed=0):
+def apply(
+    name: str, images: np.ndarray, *, form: str = "report", severity: int | None = None, seed: int = 0
+) -> np.ndarray:
     """Distort a batch of images.
 
     Args:
@@ -218,7 +221,8 @@ def apply(name, images, *, form="report", severity=None, seed=0):
         images: uint8 (N, 48, 48), 0..255. Not changed.
         form: "report" (literal) or "textbook".
         severity: 1..5 for the textbook form (SEVERITY_TABLE says what they mean); None for the report's.
-        seed: int from 0. Severities of one seed share their draws: they differ in strength alone, and the place of the occlusion.
+        seed: int from 0. Severities of one seed share their draws: they differ in strength alone, and in the place of
+            the occlusion.
 
     Returns:
         uint8 (N, 48, 48).
@@ -227,7 +231,6 @@ def apply(name, images, *, form="report", severity=None, seed=0):
         InputError: unknown name, form or severity; images of another type or shape.
 
     Source: report, section 5.1; Hendrycks and Dietterich 2019 (arXiv:1903.12261) for the severities.
-    Used in: 02, and by every evaluation through `test_sets`.
     """
     if name not in NAMES:
         raise InputError(f"distortion {name!r} is unknown: choose one of {', '.join(NAMES)}")
@@ -251,7 +254,7 @@ def apply(name, images, *, form="report", severity=None, seed=0):
         return np.concatenate([images[:0], *pool.map(distort, range(0, len(images), CHUNK))])
 
 
-def sections(n):
+def sections(n: int) -> tuple[slice, ...]:
     """Cut n images into the report's five consecutive sections: 3,589 gives 718, 718, 718, 718, 717.
 
     Args:
@@ -260,75 +263,57 @@ def sections(n):
     Returns:
         Five slices, in the order of NAMES; the first n % 5 are one longer than the rest.
 
-    Source: report, section 5.1. Used in: 01, and by `test_sets`.
+    Source: report, section 5.1.
     """
     bounds = [0] + [(n // 5) * k + min(k, n % 5) for k in range(1, 6)]
     return tuple(slice(a, b) for a, b in zip(bounds, bounds[1:]))
 
 
-def section(name, n):
+def section(name: str, n: int) -> slice:
     """The slice of n test images that the report laid the distortion `name` on."""
     return sections(n)[NAMES.index(name)]
 
 
-def sectioned(images, seed=0):
+def sectioned(images: np.ndarray) -> np.ndarray:
     """The report's distorted test set: each section with its own distortion, in the report's form.
 
     Args:
         images: uint8 (N, 48, 48), 0..255.
-        seed: int from 0.
 
     Returns:
         uint8 (N, 48, 48), in the order of the input.
 
-    Source: report, section 5.1. Used in: 02, and by every evaluation.
+    Source: report, section 5.1.
     """
-    return np.concatenate([apply(name, images[part], seed=seed) for name, part in zip(NAMES, sections(len(images)))])
+    return np.concatenate([apply(name, images[part]) for name, part in zip(NAMES, sections(len(images)))])
 
 
-def test_sets(dataset, seed=0):
+def test_sets(dataset: Dataset) -> dict[str, Split]:
     """Every set that a network is tested on.
 
-    Args:
-        dataset: a `data.Dataset`.
-        seed: int from 0.
-
     Returns:
-        dict of name -> `data.Split`: "clean" (the public split), "private", "sections" (`sectioned` public split),
-        then each of NAMES on the whole public split, in the report's form.
-
-    Used in: 02, and by every training.
+        dict: "clean" (the public split), "private", "sections" (`sectioned` public split), then each of NAMES on the
+        whole public split, in the report's form.
     """
     public = dataset.public
-    distorted = {name: replace(public, images=apply(name, public.images, seed=seed)) for name in NAMES}
-    return {
-        "clean": public,
-        "private": dataset.private,
-        "sections": replace(public, images=sectioned(public.images, seed)),
-        **distorted,
-    }
+    distorted = {name: replace(public, images=apply(name, public.images)) for name in NAMES}
+    sections = replace(public, images=sectioned(public.images))
+    return {"clean": public, "private": dataset.private, "sections": sections, **distorted}
 
 
 test_sets.__test__ = False  # pytest takes an imported function of this name for a test
 
 
-def noise_sets(dataset, seed=0):
-    """The readings of the report's Gaussian noise, on the images that the report laid its noise on; those that come into
-    question (CANDIDATES) on the whole public split, so that another choice among them needs no new training.
+def noise_sets(dataset: Dataset) -> dict[str, Split]:
+    """The readings of the report's Gaussian noise, as "noise/<reading>", on the images that it laid its noise on.
 
-    Args:
-        dataset: a `data.Dataset`.
-        seed: int from 0.
-
-    Returns:
-        dict of "noise/<reading>" -> `data.Split`.
+    Those that come into question (CANDIDATES) are on the whole public split, so that another choice among them needs no
+    new training.
     """
     whole = dataset.public
     part = whole.take(section("gaussian_noise", len(whole)))
     sets = {name: whole if name in CANDIDATES else part for name in NOISE_READINGS}
-    return {
-        f"noise/{name}": replace(split, images=NOISE_READINGS[name](split.images, seed)) for name, split in sets.items()
-    }
+    return {f"noise/{name}": replace(split, images=NOISE_READINGS[name](split.images)) for name, split in sets.items()}
 
 
 def strengths(images: np.ndarray, seed: int = 0) -> pd.DataFrame:
@@ -346,7 +331,7 @@ def strengths(images: np.ndarray, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(change, index=pd.Index(NAMES, name="distortion"))
 
 
-def sharpness(images):
+def sharpness(images: np.ndarray) -> np.ndarray:
     """How much fine detail images have: the variance of the Laplacian, away from the border.
 
     Args:
@@ -355,6 +340,6 @@ def sharpness(images):
     Returns:
         float64 (N,), grey levels squared.
 
-    Source: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Used in: 03.
+    Source: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy".
     """
     return np.array([cv2.Laplacian(image, cv2.CV_64F)[8:-8, 8:-8].var() for image in images])

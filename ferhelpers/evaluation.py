@@ -335,3 +335,37 @@ def scores(run) -> pd.DataFrame:
         "loss_high",
     )
     return pd.DataFrame(rows, columns=list(columns))
+
+
+MEASURES = {"accuracy": correct, "loss": losses}  # of each image; their means are the metrics
+
+
+def constant_prediction(labels) -> tuple[float, float]:
+    """Accuracy and loss of the best constant prediction, which needs no network.
+
+    For accuracy that is the commonest class, for loss the share of each class as its probability: the entropy of the labels.
+    """
+    counts = np.bincount(labels)
+    return float(counts.max() / counts.sum()), float(stats.entropy(counts))
+
+
+def chance_agreement(matrix) -> float:
+    """The trace over the sum that a matrix (7, 7) would have if its predictions knew nothing of the labels."""
+    return float(matrix.sum(axis=0) @ matrix.sum(axis=1) / matrix.sum() ** 2)
+
+
+def shuffled_confusion(logits, labels, seed: int = 0) -> np.ndarray:
+    """How a matrix like the report's arises: predictions counted against labels in another order.
+
+    A generator that shuffles gives its images to `predict` in one order and its labels, read in a second pass, in
+    another. The row sums stay right, and everything else is chance.
+
+    Args:
+        logits: float (N, 7).
+        labels: int (N,).
+        seed: of the shuffle.
+
+    Returns:
+        int (7, 7), rows true, columns predicted.
+    """
+    return confusion(logits, np.random.default_rng(seed).permutation(labels))

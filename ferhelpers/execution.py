@@ -55,8 +55,6 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
     Raises:
         InputError: a cell raised it, or the target cannot be written.
         NotebookFailed: a cell raised something else, or the kernel died.
-
-    Used in: run_all.py.
     """
     package = str(Path(__file__).resolve().parents[1])  # so that a clone runs without being installed
     os.environ["PYTHONPATH"] = os.pathsep.join(

@@ -34,15 +34,15 @@ class Experiment:
         normalisation: batch normalisation after every convolution.
         width: factor on the numbers of filters; 1.0 is the report's.
         wiring: "tutorial" (the last features of blocks 2 and 5 not normalised, as in the tutorial's code), "sequential"
-            (every convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; of 5
+            (every convolution normalised) or "listing" (as printed in the report: sequential, block 4 bypassed; 5
             blocks only).
         scale: "unit" (pixels are divided by 255 before the first convolution) or "byte" (0..255).
         weights: EfficientNet's start: "none", "imagenet" or, of EfficientNetB0, the path of a file (its content is what
             counts).
         augmentation: random rotation, shift and flip (report 5.2).
         validation: "separate" (15 % of Training, of which no picture is trained on), "by_image" (15 % drawn without a
-            look at copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained on)
-            or "test" (PublicTest, as in the tutorial; all of Training is trained on).
+            look at copies, as in earlier versions: 309 of the 4,307 images have a copy among those that are trained
+            on) or "test" (PublicTest, as in the tutorial; all of Training is trained on).
         learning_rate, decay: Adam's rate at step t is learning_rate / (1 + decay * t) (report 6.1.1).
         annealing: "none", or "cosine": instead, the rate rises over the first twentieth of the steps and falls to 0 by
             a cosine.
@@ -114,12 +114,7 @@ class Experiment:
         """What makes two experiments the same: all fields, a weights file by its SHA-256 instead of its path."""
         content = dataclasses.asdict(self)
         if self.weights not in ("none", "imagenet"):
-            path = Path(self.weights)
-            if not path.is_file():
-                raise InputError(
-                    f'WEIGHTS names no file: {path}; give "none", "imagenet" or the path of a weights file'
-                )
-            with open(path, "rb") as file:
+            with open(weights_file(self.weights), "rb") as file:
                 content["weights"] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         return content
 
@@ -156,12 +151,16 @@ class Experiment:
             return f"{self.architecture}{'-frozen' * self.frozen}-{self.epochs}epochs-seed{self.seed}"
         parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
         parts += ["nonorm"] * (not self.normalisation) + [self.wiring] * (self.wiring != "tutorial") + [self.scale]
-        parts += (
-            ["augmented"] * self.augmentation
-            + ["testval"] * (self.validation == "test")
-            + ["cosine"] * (self.annealing == "cosine")
-        )
+        parts += ["augmented"] * self.augmentation + ["testval"] * (self.validation == "test")
+        parts += ["cosine"] * (self.annealing == "cosine")
         return "-".join([*parts, f"{self.epochs}epochs", f"seed{self.seed}"])
+
+
+def weights_file(name: str | Path) -> Path:
+    """The weights file that the parameter WEIGHTS names; raises InputError where there is none."""
+    if not Path(name).is_file():
+        raise InputError(f'WEIGHTS names no file: {name}; give "none", "imagenet" or the path of a weights file')
+    return Path(name)
 
 
 @dataclass(frozen=True)
@@ -205,8 +204,7 @@ class Settings:
 
 
 def baselines(settings: Settings) -> dict[str, Experiment]:
-    """The 5-block CNN, augmented: with PublicTest as validation (6.1.1), and with 15 % of Training (6.1.3: the baseline
-    of all later tables)."""
+    """The 5-block CNN, augmented: validated on PublicTest (6.1.1), and on 15 % of Training (6.1.3, used later on)."""
     return {
         "baseline_test_validation": settings.experiment(augmentation=True, validation="test"),
         "baseline": settings.experiment(augmentation=True),
@@ -214,8 +212,10 @@ def baselines(settings: Settings) -> dict[str, Experiment]:
 
 
 def layer_ablation(settings: Settings) -> dict[str, Experiment]:
-    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and the 5 blocks wired as the report's listing has them
-    (block 4 bypassed) and without normalisation (8.1, Grad-CAM)."""
+    """The first 1 to 5 blocks, not augmented (8.1, Tables 3-8), and two more networks of 5 blocks.
+
+    One is wired as the report's listing has it (block 4 bypassed), the other has no normalisation (8.1, Grad-CAM).
+    """
     networks = {f"blocks_{blocks}": settings.experiment(blocks=blocks) for blocks in range(1, 6)}
     return {
         **networks,
@@ -255,23 +255,26 @@ def efficientnet(settings: Settings) -> dict[str, Experiment]:
 
 
 def readings(settings: Settings) -> dict[str, Experiment]:
-    """Three networks of the report by each reading of what it leaves open (notebook 06): the scale of the pixels, the
-    wiring, and whether 1 and 2 blocks were augmented after all. `--networks` trains them; no notebook does.
+    """Three networks of the report by each reading of what it leaves open (notebook 06).
+
+    That is the scale of the pixels, the wiring, and whether 1 and 2 blocks were augmented after all. `--networks`
+    trains them; no notebook does.
     """
     one, two = ({"blocks": blocks} for blocks in (1, 2))
     final = {"blocks": 2, "dropout": 0.65, "augmentation": True}
-    found = {}
+    networks = {}
     for scale in SCALES:
-        found[f"final_{scale}"] = settings.experiment(55, **final, scale=scale)
+        networks[f"final_{scale}"] = settings.experiment(55, **final, scale=scale)
         for name, network in (("blocks_1", one), ("blocks_2", two)):
-            found[f"{name}_{scale}"] = settings.experiment(30, **network, scale=scale)
-            found[f"{name}_{scale}_augmented"] = settings.experiment(30, **network, scale=scale, augmentation=True)
+            networks[f"{name}_{scale}"] = settings.experiment(30, **network, scale=scale)
+            networks[f"{name}_{scale}_augmented"] = settings.experiment(30, **network, scale=scale, augmentation=True)
     earlier = {"wiring": "sequential", "scale": "byte", "validation": "by_image"}  # as this study first read it
-    found["final_earlier"] = settings.experiment(55, **final, **earlier)
-    found["blocks_1_earlier"], found["blocks_2_earlier"] = (
-        settings.experiment(**network, **earlier) for network in (one, two)
-    )
-    return found
+    return {
+        **networks,
+        "final_earlier": settings.experiment(55, **final, **earlier),
+        "blocks_1_earlier": settings.experiment(**one, **earlier),
+        "blocks_2_earlier": settings.experiment(**two, **earlier),
+    }
 
 
 def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str, Experiment]]:

@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 
 from ferhelpers.errors import InputError
-from ferhelpers.readers import IMAGE_SIZE, OFFICIAL_COUNTS
+from ferhelpers.readers import CLASSES, IMAGE_SIZE, OFFICIAL_COUNTS
 
 SIZES = (2000, 400, 400)  # faces in the training, public and private splits of the built-in data set
 LABEL_NOISE = 0.03  # chance that a face shows the other emotion of its label's pair; happy has no pair
 PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by label
 
-CANVAS = 2 * IMAGE_SIZE
+CANVAS = 2 * IMAGE_SIZE  # pixels a side
 
 # Action units by emotion: number -> strength at full intensity. An emotion never shows all of its units (_muscles).
 ACTION_UNITS = {
@@ -65,7 +65,7 @@ class Faces:
     emotions: np.ndarray
 
 
-def draw(n, seed=0, emotions=None):
+def draw(n: int, seed: int = 0, emotions: np.ndarray | None = None) -> Faces:
     """Draw faces of n different people.
 
     Args:
@@ -80,17 +80,16 @@ def draw(n, seed=0, emotions=None):
     Raises:
         InputError: emotions of another length, or outside 0..6.
 
-    Source: Ekman and Friesen, Facial Action Coding System (1978). Used in: 01, and wherever no FER-2013 is at hand.
+    Source: Ekman and Friesen, Facial Action Coding System (1978).
     """
     who, how, what, photo = (np.random.default_rng([seed, part]) for part in range(4))
     if emotions is None:
-        labels = what.choice(7, n, p=np.array(OFFICIAL_COUNTS["training"]) / sum(OFFICIAL_COUNTS["training"])).astype(
-            np.uint8
-        )
+        shares = np.array(OFFICIAL_COUNTS["training"]) / sum(OFFICIAL_COUNTS["training"])
+        labels = what.choice(len(CLASSES), n, p=shares).astype(np.uint8)
         emotions = np.where(what.random(n) < LABEL_NOISE, np.take(PAIRS, labels), labels).astype(np.uint8)
     else:
         labels = emotions = np.asarray(emotions, np.uint8)
-        if labels.shape != (n,) or (n and labels.max() > 6):
+        if labels.shape != (n,) or (n and labels.max() >= len(CLASSES)):
             raise InputError(f"emotions has shape {labels.shape}: draw({n}) takes {n} integers from 0 to 6")
     person = _person(n, who)
     shapes = _shapes(person, _muscles(emotions, how))

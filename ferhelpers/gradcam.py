@@ -13,14 +13,11 @@ import cv2
 import keras
 import matplotlib
 import numpy as np
-import pandas as pd
 from keras import ops
-from scipy import stats
 
-from ferhelpers import backend, distortions
-from ferhelpers.data import CLASSES, IMAGE_SIZE
+from ferhelpers import backend
+from ferhelpers.data import IMAGE_SIZE
 from ferhelpers.errors import InputError
-from ferhelpers.report import network_name, not_run
 
 BATCH = 16  # images at a time: the fastest of 4..32 on two CPU cores, and the 17 maps of 16 images need 60 MB
 COLOURS = "plasma"  # from violet (some heat) to yellow (most), told apart by colour-blind readers too
@@ -32,10 +29,10 @@ def conv_layers(model: keras.Model) -> list[str]:
 
     Args:
         model: flat functional keras.Model.
+
     Returns:
         Every 2-D convolution whose output has more than one position (EfficientNet's squeeze-and-excitation
         convolutions see a single pixel, which has no map).
-    Used in: 03, 04, 05
     """
     return [
         layer.name
@@ -44,27 +41,34 @@ def conv_layers(model: keras.Model) -> list[str]:
     ]
 
 
-def heatmaps(model: keras.Model, images: np.ndarray, layers=None, classes=None) -> dict[str, np.ndarray]:
+def heatmaps(
+    model: keras.Model,
+    images: np.ndarray,
+    layers: str | list[str] | None = None,
+    classes: int | list[int] | np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """Compute the Grad-CAM maps of one, several or all convolution layers, a batch of images at a time.
 
     The map of a layer is relu(sum_k w_k A_k): A_k are its activation maps, w_k the mean gradient of the class logit by
-    A_k. All layers share one forward and one backward pass: the network is rebuilt over the same layers with a zero added
-    after each chosen layer, and the logit is differentiated by these zeros. This runs eagerly: compiling it halves the
-    time of a batch, but costs as much as two batches before the first.
+    A_k. All layers share one forward and one backward pass: the network is rebuilt over the same layers with a zero
+    added after each chosen layer, and the logit is differentiated by these zeros. This runs eagerly: compiling it
+    halves the time of a batch, but costs as much as two batches before the first.
 
     Args:
         model: flat functional keras.Model, input (H, W, 1), output logits (classes,); any precision, any backend.
         images: uint8 (N, H, W), 0..255.
         layers: name or names of layers with a (height, width, channels) output; None: `conv_layers(model)`.
         classes: int or ints (N,), the class to explain in each image; None: the class that the network predicts.
+
     Returns:
         dict, layer name -> float32 (N, h, w) at the layer's own resolution, each map divided by its maximum: 0..1,
         all zero where nothing speaks for the class.
+
     Raises:
         InputError: the model is nested or sequential; a layer is unknown or has no 2-D output; images or classes do
         not fit the model.
+
     Source: Selvaraju et al. 2017, equations 1 and 2; on the logit, not the softmax.
-    Used in: 03, 04, 05
     """
     names = [layers] if isinstance(layers, str) else layers
     _check_model(model, names, images)
@@ -82,136 +86,37 @@ def heatmaps(model: keras.Model, images: np.ndarray, layers=None, classes=None) 
     return {name: np.concatenate(maps) for name, maps in parts.items()}
 
 
-def resize(maps: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
+def resize(maps: np.ndarray) -> np.ndarray:
     """Scale maps to the size of the images, bilinearly.
 
     Args:
         maps: float32 (N, h, w), as from `heatmaps`.
-        size: height and width to reach, in pixels.
+
     Returns:
-        float32 (N, size, size), in the range of the input.
-    Used in: 03, 04, 05
+        float32 (N, 48, 48), in the range of the input.
     """
-    maps = np.asarray(maps, np.float32)
-    return np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in maps])
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in np.asarray(maps, np.float32)])
 
 
 def overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Lay maps over their darkened images: no heat leaves them grey, more heat covers them with more and lighter colour.
+    """Lay maps over their darkened images: no heat leaves them grey, more heat covers them with lighter colour.
 
     Args:
         images: uint8 (N, H, W), 0..255.
         maps: float32 (N, H, W), 0..1, as from `resize`.
+
     Returns:
         uint8 (N, H, W, 3), red, green, blue.
+
     Raises:
         InputError: images and maps differ in shape.
-    Used in: 03, 04, 05
     """
     if images.shape != maps.shape:
         raise InputError(f"overlay: images {images.shape} and maps {maps.shape} differ in shape; resize the maps first")
     colours = matplotlib.colormaps[COLOURS](maps)[..., :3]
     opacity = OPACITY * maps[..., None]
     return np.uint8(np.rint(255 * opacity * colours + (1 - opacity) * DIM * images[..., None]))
-
-
-def grid(runs: dict, dataset, layers=None, test_sets=("clean",)) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The faces that stored maps belong to, and below them these maps laid over them, ready for `plots.image_rows`.
-
-    Args:
-        runs: experiment -> list of runs (see report.py), of which the first seed of each is shown.
-        dataset: `data.Dataset`, the one that they were tested on.
-        layers: names of convolutions; None: all that the first network has.
-        test_sets: of "clean" and "occlusion".
-    Returns:
-        label -> uint8 (n, 48, 48) or (n, 48, 48, 3): for each test set its faces, then each layer of each network; and the classes
-        of the n faces. Networks that were not run are left out; ({}, []) if none was.
-    Used in: 03, 04, 05
-    """
-    found = {name: seeds[0] for name, seeds in runs.items() if seeds}
-    rows, titles = {}, []
-    for test_set in test_sets if found else ():
-        first = next(iter(found.values()))
-        faces = distortions.test_sets(dataset)[test_set].take(first.chosen)
-        titles = [CLASSES[label] for label in faces.labels]
-        rows[test_set] = faces.images
-        for layer in layers or first.layers:
-            for name, run in found.items():
-                label = ", ".join(
-                    [layer, *[name.replace("_", " ")] * (len(found) > 1), *[test_set] * (len(test_sets) > 1)]
-                )
-                rows[label] = overlay(faces.images, resize(run.heatmaps(layer, test_set)))
-    return rows, titles
-
-
-def black_quarter(runs: dict, dataset, layer: str) -> pd.DataFrame:
-    """Does a network look at the quarter that was blacked out? The report says so of its baseline.
-
-    Args:
-        runs: experiment -> list of runs (see report.py), of which the first seed of each is taken.
-        dataset: `data.Dataset`, the one that they were tested on.
-        layer: name of a convolution, whose stored maps count.
-    Returns:
-        DataFrame, one row a network: network, faces (those with heat in both maps), the mean share of a map's heat in the black
-        quarter (an even map: 0.25), in the same quarter of the whole face, the difference and its 95 % interval (paired t).
-    Raises:
-        InputError: a network has no maps of this layer.
-    Source: report, 6.1.2 and Figure 9. Used in: 03
-    """
-    if (missing := not_run(runs, *runs)) is not None:
-        return missing
-    rows = []
-    for name, (run, *_) in runs.items():
-        if layer not in run.layers:
-            raise InputError(f"{name} has no maps of {layer}; it has those of {', '.join(run.layers)}")
-        faces = distortions.test_sets(dataset)["occlusion"].take(run.chosen).images
-        black = (faces == 0).reshape(-1, 2, 24, 2, 24).all(axis=(2, 4)).repeat(24, axis=1).repeat(24, axis=2)
-        maps = [resize(run.heatmaps(layer, test_set)) for test_set in ("occlusion", "clean")]
-        heat = np.array([of_set.sum(axis=(1, 2)) for of_set in maps])
-        shares = (
-            np.array([(of_set * black).sum(axis=(1, 2)) for of_set in maps])[:, heat.all(axis=0)]
-            / heat[:, heat.all(axis=0)]
-        )
-        low, high = stats.ttest_rel(*shares).confidence_interval()
-        occluded, whole = shares.mean(axis=1)
-        rows.append(
-            (network_name(runs, name), shares.shape[1], occluded, whole, occluded - whole, f"{low:+.3f} to {high:+.3f}")
-        )
-    columns = [
-        "network",
-        "faces",
-        "heat in the black quarter",
-        "in that quarter of the whole face",
-        "difference",
-        "95 % interval",
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def likeness(runs: dict) -> pd.DataFrame:
-    """How alike are a layer's maps of different faces? The report finds those of block 5 the same, and cuts its network for that.
-
-    Args:
-        runs: experiment -> list of runs (see report.py), of which the first seed of each is taken.
-    Returns:
-        DataFrame, one row a layer, one column a network: the mean correlation between the stored maps of two different faces, -1
-        to 1, at the layer's own resolution; maps without heat are passed over ("no heat" where fewer than two are left). Networks
-        that were not run are left out, or named if none was.
-    Source: report, 8.1. Used in: 04
-    """
-    found = {name: seeds[0] for name, seeds in runs.items() if seeds}
-    if not found:
-        return not_run(runs, *runs)
-    columns = {}
-    for name, run in found.items():
-        column = {}
-        for layer in run.layers:
-            maps = run.heatmaps(layer)
-            correlations = pd.DataFrame(maps.reshape(len(maps), -1).T).corr().to_numpy()
-            mean = pd.Series(correlations[np.triu_indices(len(maps), 1)]).mean()  # passes over NaN
-            column[layer] = "no heat" if np.isnan(mean) else f"{mean:.2f}"
-        columns[network_name(runs, name)] = column
-    return pd.DataFrame(columns).rename_axis("layer").fillna("no such layer")
 
 
 class _Tap(keras.layers.Layer):

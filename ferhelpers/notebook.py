@@ -11,9 +11,7 @@ study.end()
 from __future__ import annotations
 
 import html
-import importlib
 import os
-import platform
 import re
 import time
 from collections.abc import Callable
@@ -24,10 +22,12 @@ import numpy as np
 import pandas as pd
 
 from ferhelpers import data, parameters
+from ferhelpers.environment import environment, hardware
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, Settings
 from ferhelpers.files import write_atomically, write_json, writing
-from ferhelpers.runs import Run, Store
+from ferhelpers.runs import Runs
+from ferhelpers.store import Results, Store
 
 DRAWN = "built-in drawn faces, not FER-2013"
 OTHER_SPLITS = "not FER-2013's official splits"
@@ -54,7 +54,9 @@ def begin(name: str, scope: dict) -> Study:
     study = Study(
         name,
         values,
-        data.load(values["DATA"], allow_subset=values.get("SUBSET", False)).subset(values["FRACTION"]),
+        data.load(
+            values["DATA"], allow_subset=values.get("SUBSET", False), splits=values.get("SPLITS", "official")
+        ).subset(values["FRACTION"]),
         began,
     )
     print(study.description())
@@ -71,6 +73,7 @@ class Study:
         settings: what the parameters change of the report's protocol.
         output: the folder of this run of the study.
         store: the Store of runs in it.
+        results: the Results that are shown, None where RESULTS is empty.
     """
 
     def __init__(self, name: str, values: dict, dataset: data.Dataset, began: float):
@@ -78,83 +81,105 @@ class Study:
         self.settings = Settings.from_parameters(values)
         self.output = Path(values["OUTPUT"]).resolve()
         self._figures, self._tables, self._runs, self._otherwise = {}, {}, [], []
-        self._answer, self._claims = [], []
+        self._answer, self._claims, self._drawn = [], [], dataset.drawn
         with writing(self._record):
             self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
     @cached_property
     def store(self) -> Store:
-        command = os.environ.get("RUN_ALL_COMMAND", f"notebook {self.name}")
-        return Store(self.output / "runs", self.parameters.get("RESULTS"), command)
+        return Store(self.output / "runs", os.environ.get("RUN_ALL_COMMAND", f"notebook {self.name}"))
+
+    @cached_property
+    def results(self) -> Results | None:
+        folder = self.parameters.get("RESULTS")
+        return Results(folder) if folder else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the images that the shown networks were tested on: the data's or, where RESULTS lacks them, its own."""
+        stored = [run.config["data"]["fingerprint"] for run in self.results.runs] if self.results else []
+        own = self.dataset.fingerprint
+        return own if not stored or own in stored else stored[0]
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the data are the images that the shown networks were tested on, so that these can be shown."""
+        return self.fingerprint == self.dataset.fingerprint
 
     @cached_property
     def environment(self) -> dict:
-        """Versions, and for a notebook that trains: backend, hardware, precision (the names of a run's config)."""
-        packages = {
-            name: importlib.import_module(name).__version__ for name in ("numpy", "pandas", "cv2", "matplotlib")
-        }
-        found = {"versions": {"python": platform.python_version(), **packages}}
-        if "PRECISION" in self.parameters:
-            import keras
-
+        """See `environment.environment`; its precision where this notebook trains."""
+        precision = self.parameters.get("PRECISION", "")
+        if precision == "auto":
             from ferhelpers import backend
 
-            name = keras.backend.backend()
-            found["versions"] |= {"keras": keras.__version__, name: importlib.import_module(name).__version__}
-            precision = self.parameters["PRECISION"]
-            if precision == "auto":
-                precision = backend.best_precision()
-                if "WEIGHTS" in self.parameters and (other := backend.best_precision(depthwise=True)) != precision:
-                    precision = f"{precision} (EfficientNet: {other})"
-            found |= {"backend": name, "precision": precision, **backend.hardware()}
-        return found
+            precision = backend.best_precision()
+            if "WEIGHTS" in self.parameters and (other := backend.best_precision(depthwise=True)) != precision:
+                precision = f"{precision} (EfficientNet: {other})"
+        return environment(precision)
 
     def description(self) -> str:
         """The block that `begin` prints: data, versions, hardware, precision and seed."""
-        found = self.environment
+        record = self.environment
         lines = [
             ("data", banner(self.dataset)),
-            ("versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())),
+            ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
         ]
-        if "backend" in found:
-            lines += [("hardware", hardware(found)), ("precision", f"{found['precision']} on {found['backend']}")]
+        if "backend" in record:
+            lines += [("hardware", hardware(record)), ("precision", f"{record['precision']} on {record['backend']}")]
         lines += [("seed", self.parameters["SEED"])] if "SEED" in self.parameters else []
+        if self.results:
+            lines.append(("showing", f"the stored results in {self.results.folder}; nothing is trained"))
+        if not self.pictures:
+            lines.append(("", "their images are not at hand (set DATA or $FER2013), so no picture of them is shown"))
         return "\n".join([self.name, *(f"  {key:10} {value}" for key, value in lines)])
 
-    def train(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
-        """The runs of one table of `experiments`, trained if the store does not have them: name -> one run a seed."""
+    def train(self, factory: Callable[[Settings], dict[str, Experiment]]) -> Runs:
+        """The runs of one table of `experiments`: those of RESULTS or, where that is empty, trained if need be."""
+        if self.results:
+            runs = self.stored(factory)
+            for name, seeds in runs.items():
+                print(f"{name}: {', '.join(run.folder.name for run in seeds) or 'not among the stored results'}")
+            return runs
         from ferhelpers import training
 
         asked = factory(self.settings)
         return self._shown(asked, training.train_all(asked, self.dataset, self.store, seeds=self.parameters["SEEDS"]))
 
-    def found(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
-        """As `train`, but only the runs that the store holds already, [] for the others; nothing is trained."""
-        asked = factory(self.settings)
-        return self._shown(asked, self.store.find_all(asked, self.dataset.fingerprint, self.parameters["SEEDS"]))
+    def stored(self, factory: Callable[[Settings], dict[str, Experiment]], profile: str = "") -> Runs:
+        """As `train`, but nothing is trained: what is not in the store or the results has no runs.
 
-    def stopped(self, factory: Callable[[Settings], dict[str, Experiment]]) -> dict[str, list[Run]]:
-        """As `found`, but the runs that were stopped where the validation loss of those was lowest (`Store.find_stopped`)."""
-        asked = factory(self.settings)
-        return self._shown(asked, self.store.find_stopped(asked, self.dataset.fingerprint, self.parameters["SEEDS"]))
+        Args:
+            profile: show the trainings of this profile, and no others.
+        """
+        settings = self.settings
+        if profile:
+            settings = Settings.from_parameters({**parameters.read_profile(profile), "SEED": self.settings.seed})
+        asked = factory(settings)
+        if self.results:
+            runs = self.results.find_all(asked, self.fingerprint)
+        else:
+            runs = self.store.find_all(asked, self.fingerprint, self.parameters["SEEDS"])
+        return self._shown(asked, runs.trained_as(asked) if profile else runs)
 
-    def _shown(self, asked: dict[str, Experiment], runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
-        """Keeps for the record which runs were shown, and for the captions whether they were trained as was asked."""
-        self._runs += [str(run.folder.resolve()) for found in runs.values() for run in found]
-        contents = [(asked[name], run.config["experiment"]) for name, found in runs.items() for run in found]
+    def _shown(self, asked: dict[str, Experiment], runs: Runs) -> Runs:
+        """Keeps for the record which runs were shown, and for the captions how they were trained, and on what."""
+        self._runs += [str(run.folder.resolve()) for seeds in runs.values() for run in seeds]
+        contents = [(asked[name], run.config["experiment"]) for name, seeds in runs.items() for run in seeds]
         others = {
             f"{content['epochs']} of {experiment.epochs} epochs at rate {content['learning_rate']:g}"
             for experiment, content in contents
             if not experiment.followed_by(content)
         }
         self._otherwise = [f"trained otherwise than asked: {', '.join(sorted(others))}"] if others else []
+        self._drawn = self._drawn and self.pictures
         return runs
 
     @property
     def _notes(self) -> list[str]:
         """What every figure and measured table says of the data and of the networks shown last."""
         other_splits = self.dataset.provenance.get("splits") == "folders"
-        return [DRAWN] * self.dataset.drawn + [OTHER_SPLITS] * other_splits + self._otherwise
+        return [DRAWN] * self._drawn + [OTHER_SPLITS] * other_splits + self._otherwise
 
     def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
@@ -263,12 +288,6 @@ def banner(dataset: data.Dataset) -> str:
         return f"FER-2013{cut}, but {OTHER_SPLITS.upper()}, from {origin['source']}: {sizes}"
     cut = cut or ("" if origin["official"] else " (a part of it)")
     return f"FER-2013{cut} from {origin['source']}: {sizes}"
-
-
-def hardware(environment: dict) -> str:
-    """Processor, cores and GPUs of a run's or a record's environment, in one line."""
-    cores = f"{environment['cores']} core{'s' if environment['cores'] != 1 else ''}"
-    return f"{environment['processor']}, {cores}, {', '.join(environment['gpus']) or 'no GPU'}"
 
 
 def table_html(frame: pd.DataFrame, caption: str) -> str:

@@ -29,6 +29,7 @@ SHARED = {
     "TRAIN": (str, lambda v: v in ("", *PROFILES), f"empty or one of {', '.join(PROFILES)}"),
     "RESULTS": (str, lambda v: True, "the path of a folder, or empty"),
     "FRACTION": (float, lambda v: 0 < v <= 1, "more than 0 and at most 1"),
+    "SPLITS": (str, lambda v: v in ("official", "folders"), "official or folders"),
     "SUBSET": (bool, lambda v: True, "true or false"),
     "SEED": (int, lambda v: 0 <= v < 2**31 - 100, "0 to 2147483547"),  # the seeds that follow it have room, too
     "SEEDS": (int, lambda v: 1 <= v <= 100, "1 to 100"),
@@ -62,8 +63,6 @@ def declared(notebook: Path) -> dict[str, Parameter]:
     Raises:
         InputError: no such file, not a notebook, not exactly one cell tagged `parameters`, or a line in it that is
             not `NAME: type = literal`.
-
-    Used in: run_all.py.
     """
     cells = [cell for cell in read_cells(notebook) if "parameters" in cell["metadata"].get("tags", [])]
     if len(cells) != 1:

@@ -11,6 +11,7 @@ import io
 import math
 import re
 import textwrap
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
@@ -49,8 +50,8 @@ STYLE = {
 }
 
 
-def styled(function):
-    """Draw in the house style without touching matplotlib's own settings; where the first argument is empty, say so instead."""
+def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the house style, matplotlib's own settings untouched; or say that the first argument is empty."""
 
     @functools.wraps(function)
     def draw(content, *args, **kwargs):
@@ -64,8 +65,6 @@ def png(figure: Figure) -> bytes:
     """Render a figure as PNG with a palette of 256 colours, a third of the size of one without.
 
     Grey images keep every grey; k-means keeps those of heat maps free of blotches, at about a second a figure.
-
-    Used in: all notebooks, through `notebook.Study.figure`.
     """
     rendered, file = io.BytesIO(), io.BytesIO()
     figure.savefig(rendered, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
@@ -80,7 +79,6 @@ def class_distribution(counts: pd.DataFrame) -> Figure:
 
     Args:
         counts: images; one row a class, one column a split.
-    Used in: 01
     """
     figure = Figure((WIDTH, 0.85 * len(counts)), layout="constrained")
     axes = figure.subplots()
@@ -102,7 +100,6 @@ def image_sheet(images: np.ndarray, titles, columns: int = 7) -> Figure:
         images: uint8 (N, H, W) or (N, H, W, 3), 0..255.
         titles: N short texts.
         columns: images in a row.
-    Used in: 01
     """
     rows = math.ceil(len(images) / columns)
     tile, above = images.shape[1], images.shape[1] // 3
@@ -128,7 +125,6 @@ def image_rows(rows: dict[str, np.ndarray], titles) -> Figure:
     Args:
         rows: label -> uint8 (n, H, W) or (n, H, W, 3), 0..255; every row has the same n, H and W.
         titles: n short texts, above the columns.
-    Used in: 01, 02, 03, 04, 05
     """
     tile = next(iter(rows.values())).shape[1]
     step = tile + 4
@@ -150,7 +146,6 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> Figure:
     Args:
         histories: network -> history of each seed, with columns epoch, loss, accuracy, val_loss, val_accuracy. Several
             seeds are drawn as thin lines.
-    Used in: 03, 04, 05, 06, 07
     """
     figure = Figure((WIDTH, 6.2), layout="constrained")
     panels = figure.subplots(2, sharex=True)
@@ -177,7 +172,6 @@ def confusion_matrices(matrices: dict[str, np.ndarray], classes) -> Figure:
     Args:
         matrices: title -> int (K, K), rows = true class. Number and share of the diagonal are added to the title.
         classes: K names.
-    Used in: 03, 06, 07
     """
     figure = Figure((WIDTH, 4.6 * len(matrices)), layout="constrained")
     panels = figure.subplots(len(matrices), squeeze=False)[:, 0]
@@ -214,7 +208,6 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
             published; NaN where there is none.
         quantity: "accuracy" (0..1) or "loss" (nats; drawn on a logarithmic scale).
         factor: what the levels are, e.g. "blocks".
-    Used in: 04, 05
     """
     sets = list(frame.test_set.unique())
     named = [level.partition(", ") for level in frame.level.unique()]
@@ -260,7 +253,6 @@ def model_bars(frame: pd.DataFrame, quantity: str) -> Figure:
     Args:
         frame: as in `level_curves`; the levels are networks.
         quantity: "accuracy" (0..1) or "loss" (nats; points on a logarithmic scale).
-    Used in: 06, 07
     """
     return _bars(frame, "test_set", "level", quantity)
 
@@ -271,7 +263,6 @@ def recall_bars(frame: pd.DataFrame) -> Figure:
 
     Args:
         frame: one row for each class and network, in order: class, network, measured (0..1), low, high (95 % interval).
-    Used in: 06
     """
     return _bars(frame, "class", "network", "recall")
 
@@ -282,7 +273,6 @@ def sharpness(values: dict[str, np.ndarray]) -> Figure:
 
     Args:
         values: set of images -> float (n,), sharpness of each image, above 0 (say, the variance of its Laplacian).
-    Used in: 03
     """
     figure = Figure((WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -296,7 +286,7 @@ def sharpness(values: dict[str, np.ndarray]) -> Figure:
 
 
 def _bars(frame, group, series, quantity):
-    """Grouped horizontal bars (points, for a loss) with intervals and, where the frame has a column `published`, its diamonds."""
+    """Grouped horizontal bars (points, for a loss) with intervals and, of a column `published`, diamonds."""
 
     def table(column):
         return frame.pivot(index=group, columns=series, values=column).loc[groups, frame[series].unique()]
@@ -319,7 +309,10 @@ def _bars(frame, group, series, quantity):
 
 
 def _grouped_bars(axes, values, low=None, high=None, points=False):
-    """Draw horizontal bars, or points at their ends; return their places. The rows of `values` are groups from the top down, its columns the bars."""
+    """Draw horizontal bars, or points at their ends, and return their places.
+
+    The rows of `values` are groups from the top down, its columns the bars.
+    """
     height = 0.84 / values.shape[1]
     places = [np.arange(len(values)) + (bar - (values.shape[1] - 1) / 2) * height for bar in range(values.shape[1])]
     for name, place, colour in zip(values, places, PALETTE):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 def duration(seconds: float) -> str:
-    """A time for people: "45 s", "3 min 05 s", "2 h 10 min". Used in: run_all.py, training, pages."""
+    """A time for people: "45 s", "3 min 05 s", "2 h 10 min"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
@@ -26,8 +26,6 @@ class Progress:
 
     Attributes:
         source: the code of the running cell.
-
-    Used in: run_all.py.
     """
 
     def __init__(self, cells: int):

@@ -1,8 +1,8 @@
-"""The store: one folder a run, found by the content of its experiment and of the data.
+"""A run, which is a folder with the numbers of one training, and `Runs`, of which tables and claims are made.
 
-    runs/cnn2-dropout0.65-augmented-55epochs-seed0-1f0c2ab94d31/
-        config.json      format, experiment, key, command, data (provenance), environment (versions, hardware, precision),
-                         chosen images
+    runs/cnn2-dropout0.65-unit-augmented-55epochs-seed0-1f0c2ab94d31/
+        config.json      format, experiment, key, command, data (provenance), environment (versions, hardware,
+                         precision), chosen images
         history.csv      one line an epoch
         predictions.npz  logits (float16) of every test set and of the validation images, and their labels
         metrics.json     what evaluation.scores makes of them
@@ -16,38 +16,41 @@ Tables and figures are made from the numbers alone: a run whose model.keras was 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ferhelpers import distortions
+from ferhelpers import distortions, evaluation
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import Experiment, with_seeds
-from ferhelpers.files import hold, write_json
+from ferhelpers.experiments import PACE, PROTOCOL, Experiment, Settings
+from ferhelpers.published import NETWORKS
+
+if TYPE_CHECKING:
+    import keras
 
 MANIFEST = "manifest.json"
 FORMAT = 6  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
+NOT_RUN = "not run"
 
 
 class Predictions:
     """Logits of every test set, with the labels of the splits that they were computed on.
 
     Args:
-        arrays: name -> array as in predictions.npz: a test set's name -> float16 (N, 7), `labels/<split>` -> uint8 (N,).
+        arrays: name -> array as in predictions.npz: a test set -> float16 (N, 7), `labels/<split>` -> uint8 (N,).
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]):
         self.arrays = arrays
 
     def logits(self, test_set: str) -> np.ndarray:
-        """float32 (N, 7). Test sets: those of `distortions.test_sets` and `distortions.noise_sets`, and "validation"."""
+        """float32 (N, 7) of a set of `distortions.test_sets` or `distortions.noise_sets`, or of "validation"."""
         return self.arrays[test_set].astype("float32")
 
     def labels(self, test_set: str) -> np.ndarray:
@@ -59,10 +62,7 @@ class Predictions:
 
 
 class Run:
-    """A finished training, read from its folder; each file is checked against the manifest when it is first read.
-
-    Used in: 03, 04, 05, 06, 07.
-    """
+    """A finished training, read from its folder; each file is checked against the manifest when it is first read."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -105,7 +105,7 @@ class Run:
         """
         return self._arrays("gradcam.npz")[f"{test_set}/{layer}"].astype("float32")
 
-    def model(self):
+    def model(self) -> keras.Model:
         """The trained network (keras.Model); only where the run holds its weights."""
         import keras
 
@@ -135,120 +135,130 @@ class Run:
         return InputError(f"{why}; delete the folder {self.folder}, and this run counts as one that was never trained")
 
 
-class Store:
-    """A folder of runs.
+class Runs(dict[str, list[Run]]):
+    """What tables and claims are made from: name of an experiment -> its runs, one a seed.
 
-    Args:
-        folder: where runs are found and written.
-        results: the output folder of an earlier run of the study, whose runs are shown; when it is given, nothing is trained.
-        command: what makes runs here, such as a command line; every run keeps it.
-
-    Raises:
-        InputError: `results` holds no runs, or some of another FORMAT, or damaged ones.
+    A name is one of `published.NETWORKS` or a reader's own; one that is missing has no runs: `runs["final"] == []`.
     """
 
-    def __init__(self, folder: str | Path, results: str | Path | None = None, command: str = ""):
-        self.folder, self.command = Path(folder), command
-        self.results = _results(Path(results) / "runs") if results else None
+    def __missing__(self, name: str) -> list[Run]:
+        return []
 
-    def find(self, experiment: Experiment, fingerprint: str) -> Run | None:
-        """The finished run of this experiment on the data with this fingerprint, or None.
+    def only(self, *names: str) -> Runs:
+        """The runs of these experiments, in this order."""
+        return Runs({name: self[name] for name in names})
 
-        Raises:
-            InputError: it is damaged.
+    def first(self) -> dict[str, Run]:
+        """The first seed of every experiment that was run."""
+        return {name: seeds[0] for name, seeds in self.items() if seeds}
+
+    def trained_as(self, experiments: dict[str, Experiment]) -> Runs:
+        """Those runs that had the schedule of the experiment of their name (`Experiment.followed_by`)."""
+
+        def followed(name: str, run: Run) -> bool:
+            return name in experiments and experiments[name].followed_by(run.config["experiment"])
+
+        return Runs({name: [run for run in seeds if followed(name, run)] for name, seeds in self.items()})
+
+    def as_reported(self) -> Runs:
+        """Those runs that had the report's schedule and, for EfficientNet, pre-trained weights."""
+        return self.trained_as(PROTOCOL)
+
+    def alike(self, *names: str) -> Runs:
+        """Runs that can be compared: all seeds or, where one experiment has a single one, the first of each."""
+        single = any(len(self[name]) == 1 for name in names)
+        return Runs({name: self[name][: 1 if single else None] for name in names})
+
+    def one_schedule(self, *names: str) -> bool:
+        """Whether those of these experiments that were run had one `study_epochs` and one `experiments.PACE`."""
+        contents = [run.config["experiment"] for run in self.only(*names).first().values()]
+        return len({tuple(content[field] for field in ("study_epochs", *PACE)) for content in contents}) <= 1
+
+    def epochs(self, name: str) -> str:
+        """How long an experiment was trained, of how long the report trained it: "2 of 100"."""
+        if not self[name]:
+            return NOT_RUN
+        asked = PROTOCOL[name].epochs if name in PROTOCOL else Settings.epochs
+        return f"{self[name][0].config['experiment']['epochs']} of {asked}"
+
+    def schedule(self, name: str) -> str:
+        """What is added to an experiment's name where these runs had no common schedule: ", 2 of 100 epochs".
+
+        With its learning rate, where another experiment had as many epochs at another rate.
         """
-        for match in self.folder.glob(f"*-{experiment.key(fingerprint)[:12]}/{MANIFEST}"):
-            run = Run(match.parent)
-            if run.config.get("format") == FORMAT:
-                return run
-        return None
+        if not self[name] or self.one_schedule(*self):
+            return ""
+        epochs = self.epochs(name)
+        rates = {
+            other: run.config["experiment"]["learning_rate"]
+            for other, run in self.first().items()
+            if self.epochs(other) == epochs
+        }
+        return f", {epochs} epochs" + (f" at rate {rates[name]:g}" if len(set(rates.values())) > 1 else "")
 
-    def find_all(self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1) -> dict[str, list[Run]]:
-        """The finished runs of these experiments, each with `seeds` seeds: name -> one run a seed, [] where there is none.
+    def label(self, name: str) -> str:
+        """What tables call an experiment: EfficientNet with its first weights, each with its `schedule`."""
+        start = ""
+        if name == "efficientnet" and self[name]:
+            weights = self[name][0].config["experiment"]["weights"]
+            start = (
+                f" ({ {'none': 'random weights', 'imagenet': 'ImageNet weights'}.get(weights, 'weights from a file') })"
+            )
+        return NETWORKS.get(name, name) + start + self.schedule(name)
 
-        Among stored results, the training that is asked for or, where it is not there, the longest of this network (for
-        EfficientNet, of those from stored weights if there are any), with all its seeds: full-protocol runs replace shorter ones
-        by being there.
+    def not_run(self, *names: str) -> pd.DataFrame | None:
+        """A table that says which of these experiments lack a run; None where none does."""
+        missing = [self.label(name) for name in names if not self[name]]
+        return pd.DataFrame({"network": missing, "result": NOT_RUN}) if missing else None
 
-        Raises:
-            InputError: a run is damaged; no stored result is of this data.
+    def histories(self) -> dict[str, list[pd.DataFrame]]:
+        """Label -> the history of each seed, of the experiments that were run."""
+        return {self.label(name): [run.history for run in seeds] for name, seeds in self.items() if seeds}
 
-        Used in: 03 to 07.
-        """
-        if self.results is not None:
-            return {name: self._stored(experiment, fingerprint) for name, experiment in experiments.items()}
-        runs = {name: [] for name in experiments}
-        for name, experiment in with_seeds(experiments, seeds):
-            if run := self.find(experiment, fingerprint):
-                runs[name].append(run)
-        return runs
-
-    def find_as_asked(
-        self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1
-    ) -> dict[str, list[Run]]:
-        """As `find_all`, but only runs that were trained on the schedule that is asked for (`Experiment.followed_by`)."""
-        found = self.find_all(experiments, fingerprint, seeds)
+    def confusions(self) -> dict[str, np.ndarray]:
+        """Label -> confusion matrix of the first seed on the clean test images, of the experiments that were run."""
         return {
-            name: [run for run in found[name] if experiment.followed_by(run.config["experiment"])]
-            for name, experiment in experiments.items()
+            self.label(name): evaluation.confusion(run.logits("clean"), run.labels("clean"))
+            for name, run in self.first().items()
         }
 
-    def find_stopped(
-        self, experiments: dict[str, Experiment], fingerprint: str, seeds: int = 1
-    ) -> dict[str, list[Run]]:
-        """As `find_as_asked`, but runs that ended where the validation loss of the asked-for one (of its first seed) is lowest: name -> one run a
-        seed, [] where one of the two is not there, or it is lowest at its end. An epoch does not depend on how many follow, so this is the
-        asked-for training, stopped early.
+    def labels(self, test_set: str, *names: str) -> np.ndarray:
+        """uint8 (N,): the labels of a whole test set.
 
-        Used in: 07, and in the README.
+        Raises:
+            InputError: they are not the same for all runs of these experiments, so their images are not, either.
         """
-        stopped = {}
-        for name, runs in self.find_as_asked(experiments, fingerprint, seeds).items():
-            if runs:
-                history = runs[0].history
-                lowest = int(history.epoch[history.val_loss.idxmin()])
-                if lowest < len(history):
-                    stopped[name] = dataclasses.replace(experiments[name], epochs=lowest)
-        return {name: [] for name in experiments} | self.find_as_asked(stopped, fingerprint, seeds)
+        first, *others = [evaluation.predictions(run, test_set)[1] for name in names for run in self[name]]
+        if not all(np.array_equal(first, labels) for labels in others):
+            raise InputError(f"runs of {' and '.join(names)} differ in their images of {test_set!r}: use the same data")
+        return first
 
-    def _stored(self, experiment: Experiment, fingerprint: str) -> list[Run]:
-        on_this_data = [run for run in self.results if run.config["data"]["fingerprint"] == fingerprint]
-        if not on_this_data:
-            raise InputError(
-                f"{self.results[0].folder.parent} holds no run on these images: give the data that they were trained on"
-            )
-        network, schedules = Experiment.network(experiment.content()), {}
-        for run in on_this_data:
-            content = run.config["experiment"]
-            if Experiment.network(content) == network:
-                schedule = json.dumps({**content, "seed": None})
-                rank = experiment.followed_by(content), content["weights"] != "none", content["epochs"], schedule
-                schedules.setdefault(rank, {})[content["seed"]] = run
-        return [run for _, run in sorted(schedules[max(schedules)].items())] if schedules else []
+    def per_image(self, name: str, test_set: str, metric: str) -> np.ndarray:
+        """float64 (seeds, N): whether each image of a whole test set is recognised ("accuracy"), or its "loss"."""
+        measure = evaluation.MEASURES[metric]
+        return np.array([measure(*evaluation.predictions(run, test_set)) for run in self[name]], dtype=np.float64)
 
-    def path(self, experiment: Experiment, fingerprint: str) -> Path:
-        """The folder of this run, finished or not."""
-        return self.folder / f"{experiment.slug}-{experiment.key(fingerprint)[:12]}"
+    def recalls(self, name: str) -> np.ndarray:
+        """float64 (7,): recall of each class on the clean test images, mean over seeds; NaN without images."""
+        return np.mean([evaluation.recall(run.logits("clean"), run.labels("clean")) for run in self[name]], axis=0)
 
-    def lock(self, experiment: Experiment, fingerprint: str, waiting: Callable[[], None]):
-        """Hold this run while it trains (see files.hold)."""
-        return hold(self.folder / f".{experiment.key(fingerprint)[:12]}.lock", waiting)
+    def scores(self, name: str) -> pd.DataFrame:
+        """What `evaluation.scores` says of an experiment that was run, mean over its seeds, by (test_set, layout).
 
-    @staticmethod
-    def seal(folder: Path) -> Run:
-        """Write the manifest over all files of the folder: from now on it is a run."""
-        files = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "checkpoint", MANIFEST)))
-        write_json(folder / MANIFEST, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
-        return Run(folder)
-
-
-def _results(folder: Path) -> list[Run]:
-    runs = [Run(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
-    if not runs:
-        raise InputError(
-            f"RESULTS: {folder} holds no runs; give the output folder of an earlier run, such as outputs/demo"
-        )
-    for run in runs:
-        if run.config.get("format") != FORMAT:
-            raise InputError(f"{run.folder} was written by another version of the code; show it with that version")
-    return runs
+        And the least and the most of accuracy and loss over them. With several seeds an interval covers the choice of
+        test images and of seeds; with one, that of the images alone.
+        """
+        by_set = pd.concat([run.metrics for run in self[name]]).groupby(["test_set", "layout"], sort=False)
+        frame = by_set.mean()
+        for metric in evaluation.MEASURES:
+            frame[f"{metric}_least"], frame[f"{metric}_most"] = by_set[metric].min(), by_set[metric].max()
+        if len(self[name]) > 1:
+            for test_set, layout in frame.index:
+                predictions = [evaluation.predictions(run, test_set, layout) for run in self[name]]
+                for metric, columns, most in (
+                    ("accuracy", ["low", "high"], 1),
+                    ("loss", ["loss_low", "loss_high"], None),
+                ):
+                    values = np.array([evaluation.MEASURES[metric](*of_seed) for of_seed in predictions])
+                    frame.loc[(test_set, layout), columns] = np.clip(evaluation.mean_interval(values), 0, most)
+        return frame

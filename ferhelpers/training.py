@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
@@ -18,10 +16,12 @@ from sklearn.model_selection import train_test_split
 
 from ferhelpers import backend, distortions, evaluation, gradcam, models
 from ferhelpers.data import CLASSES, Dataset, Split, pictures
+from ferhelpers.environment import environment
 from ferhelpers.experiments import Experiment, with_seeds
 from ferhelpers.files import read_sealed, write_atomically, write_json, write_sealed, writing
 from ferhelpers.progress import duration
-from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Store
+from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Runs
+from ferhelpers.store import Store
 
 VALIDATION_SHARE = 0.15  # report section 3
 PREDICTION_BATCH = 256
@@ -29,28 +29,20 @@ FLOAT16 = (-65504, 65504)  # its range: a logit outside (NaN apart) is as sure t
 
 
 def train_all(
-    experiments: dict[str, Experiment], dataset: Dataset, store: Store, seeds: int = 1, progress=print
-) -> dict[str, list[Run]]:
+    experiments: dict[str, Experiment],
+    dataset: Dataset,
+    store: Store,
+    seeds: int = 1,
+    progress: Callable[[str], None] = print,
+) -> Runs:
     """Train what is not in the store yet, each experiment with `seeds` seeds (its own and the following ones).
-
-    Where the store shows stored results, nothing is trained, and their runs are returned (see Store.find_all).
 
     Args:
         experiments: name -> Experiment.
         seeds: runs an experiment.
         progress: called with one line of text an epoch.
-
-    Returns:
-        name -> its runs, one a seed; [] for one that is not among stored results.
-
-    Used in: 03, 04, 05, 06, 07.
     """
-    if store.results:
-        runs = store.find_all(experiments, dataset.fingerprint)
-        for name, found in runs.items():
-            progress(f"{name}: {', '.join(run.folder.name for run in found) or 'not among the stored results'}")
-        return runs
-    runs = {name: [] for name in experiments}
+    runs = Runs({name: [] for name in experiments})
     for name, experiment in with_seeds(experiments, seeds):
         runs[name].append(train(experiment, dataset, store, name, progress))
     return runs
@@ -62,8 +54,7 @@ def train(
     """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
 
     Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1). The order of the images,
-    dropout and augmentation of an epoch depend on (seed, epoch) alone, so that a resumed training is the undisturbed
-    one.
+    dropout and augmentation of an epoch depend on (seed, epoch) alone, so a resumed training is the undisturbed one.
 
     Args:
         name: what progress lines call it.
@@ -73,16 +64,19 @@ def train(
     if run := store.find(experiment, fingerprint):
         return run
     name = name or experiment.slug
-    with store.lock(experiment, fingerprint, lambda: progress(f"{name}: waiting for another process that trains it")):
-        run = store.find(experiment, fingerprint)
-        return run or _train(experiment, dataset, store, name, progress)
+
+    def say(text: str) -> None:
+        progress(f"{name}: {text}")
+
+    with store.lock(experiment, fingerprint, lambda: say("waiting for another process that trains it")):
+        return store.find(experiment, fingerprint) or _train(experiment, dataset, store, say)
 
 
 def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[Split, Split]:
     """The images that an experiment is trained and validated on (report 5.3, 6.1.3).
 
-    "separate": as many as 15 % of Training, rounded up, stratified by class, the same for every experiment and seed,
-    and the rest. They are drawn from the images that occur once in Training, so that none is also trained on;
+    "separate": 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the
+    rest. They are drawn from the images that occur once in Training, so that none is also trained on;
     "by_image": the same, drawn from all images;
     "test": all of Training, and PublicTest.
     """
@@ -138,7 +132,7 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
     return model
 
 
-def _rate(experiment: Experiment, images: int):
+def _rate(experiment: Experiment, images: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """Adam's learning rate by step."""
     schedules = keras.optimizers.schedules
     if experiment.annealing == "none":
@@ -155,89 +149,96 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(model.predict(images[..., None], batch_size=PREDICTION_BATCH, verbose=0), dtype="float32")
 
 
-def environment(model: keras.Model) -> dict:
-    """Versions, backend, hardware and precision that a run was made with."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in ("ferhelpers", "keras", keras.backend.backend(), "numpy", "opencv-python-headless"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # from a folder without installation
-            continue
-    policy = model.layers[-2].dtype_policy.name
-    return {"backend": keras.backend.backend(), "precision": policy, **backend.hardware(), "versions": versions}
-
-
-def _train(experiment: Experiment, dataset: Dataset, store: Store, name: str, progress) -> Run:
+def _train(experiment: Experiment, dataset: Dataset, store: Store, say: Callable[[str], None]) -> Run:
+    """Fit, evaluate, and write the run."""
     folder = store.path(experiment, dataset.fingerprint)
-    training, validation = training_and_validation(experiment, dataset)
-    for left in folder.glob(".*"):  # by a process that was killed while it wrote
-        left.unlink()
+    for leftover in folder.glob(".*"):  # of a process that was killed while it wrote
+        leftover.unlink()
     if (folder / MANIFEST).exists():
-        progress(f"{name}: the run in the store was written by another version of the code; training it anew")
+        say("the run in the store was written by another version of the code; training it anew")
         (folder / MANIFEST).unlink()
+    training, validation = training_and_validation(experiment, dataset)
     model = build(experiment, len(training))
-    train_epoch = backend.epoch_function(model, training.images[..., None], training.labels, experiment.batch_size)
-    checkpoint = folder / "checkpoint"
-    history = []
-    if checkpoint.exists():
-        history = _restore(checkpoint, model)
-        found = (
-            f"going on after epoch {len(history)}/{experiment.epochs}"
-            if history
-            else "the checkpoint is damaged or of other code; starting anew"
-        )
-        progress(f"{name}: {found}")
-    for epoch in range(len(history) + 1, experiment.epochs + 1):
-        start = time.perf_counter()
-        _reseed(model, experiment.seed, epoch)
-        fitted = train_epoch(np.random.default_rng([experiment.seed, epoch]).permutation(len(training)))
-        logits = predict(model, validation.images)
-        history.append(
-            {
-                "epoch": epoch,
-                "loss": fitted["loss"],
-                "accuracy": fitted["accuracy"],
-                "val_loss": evaluation.cross_entropy(logits, validation.labels),
-                "val_accuracy": evaluation.accuracy(logits, validation.labels),
-                "seconds": round(time.perf_counter() - start, 2),
-            }
-        )
-        _save(checkpoint, model, history)
-        progress(_line(name, experiment.epochs, history))
-
-    test_sets = {**distortions.test_sets(dataset), **distortions.noise_sets(dataset), "validation": validation}
-    logits = predict(model, np.concatenate([split.images for split in test_sets.values()]))
-    logits = np.clip(logits, *FLOAT16).astype("float16")
-    ends = np.cumsum([len(split) for split in test_sets.values()])
-    arrays = dict(zip(test_sets, np.split(logits, ends[:-1]), strict=True))
-    arrays |= {"labels/public": dataset.public.labels, "labels/private": dataset.private.labels}
-    arrays["labels/validation"] = validation.labels
+    history = fit(model, experiment, training, validation, folder / "checkpoint", say)
     chosen = [int(np.argmax(dataset.public.labels == c)) for c in range(len(CLASSES)) if c in dataset.public.labels]
-    maps = {}
-    if experiment.architecture == "cnn":
-        for test_set in ("clean", "occlusion"):
-            for layer, heat in gradcam.heatmaps(model, test_sets[test_set].images[chosen]).items():
-                maps[f"{test_set}/{layer}"] = heat.astype("float16")
-
+    predictions, maps = _evaluate(model, experiment, dataset, validation, chosen)
     config = {
         "format": FORMAT,
         "experiment": experiment.content(),
         "key": experiment.key(dataset.fingerprint),
         "command": store.command,
         "data": {**dataset.provenance, "fingerprint": dataset.fingerprint},
-        "environment": environment(model),
+        "environment": environment(model.layers[-2].dtype_policy.name),
         "parameters": model.count_params(),
         "chosen": chosen,
     }
+    return _write(folder, config, history, predictions, maps, model)
+
+
+def fit(
+    model: keras.Model,
+    experiment: Experiment,
+    training: Split,
+    validation: Split,
+    checkpoint: Path,
+    say: Callable[[str], None],
+) -> list[dict]:
+    """Train from the last checkpoint to the last epoch; the history, one row an epoch."""
+    train_epoch = backend.epoch_function(model, training.images[..., None], training.labels, experiment.batch_size)
+    history = []
+    if checkpoint.exists():
+        history = _restore(checkpoint, model)
+        going_on = f"going on after epoch {len(history)}/{experiment.epochs}"
+        say(going_on if history else "the checkpoint is damaged or of other code; starting anew")
+    for epoch in range(len(history) + 1, experiment.epochs + 1):
+        start = time.perf_counter()
+        _reseed(model, experiment.seed, epoch)
+        means = train_epoch(np.random.default_rng([experiment.seed, epoch]).permutation(len(training)))
+        logits = predict(model, validation.images)
+        history.append(
+            {
+                "epoch": epoch,
+                "loss": means["loss"],
+                "accuracy": means["accuracy"],
+                "val_loss": evaluation.cross_entropy(logits, validation.labels),
+                "val_accuracy": evaluation.accuracy(logits, validation.labels),
+                "seconds": round(time.perf_counter() - start, 2),
+            }
+        )
+        _save(checkpoint, model, history)
+        say(_line(experiment.epochs, history))
+    return history
+
+
+def _evaluate(
+    model: keras.Model, experiment: Experiment, dataset: Dataset, validation: Split, chosen: list[int]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The arrays of predictions.npz, and those of gradcam.npz: heat maps of a CNN on the `chosen` public images."""
+    test_sets = {**distortions.test_sets(dataset), **distortions.noise_sets(dataset), "validation": validation}
+    logits = predict(model, np.concatenate([split.images for split in test_sets.values()]))
+    logits = np.clip(logits, *FLOAT16).astype("float16")
+    ends = np.cumsum([len(split) for split in test_sets.values()])
+    predictions = dict(zip(test_sets, np.split(logits, ends[:-1]), strict=True))
+    for name, split in (("public", dataset.public), ("private", dataset.private), ("validation", validation)):
+        predictions[f"labels/{name}"] = split.labels
+    maps = {}
+    for test_set in ("clean", "occlusion") if experiment.architecture == "cnn" else ():
+        for layer, heat in gradcam.heatmaps(model, test_sets[test_set].images[chosen]).items():
+            maps[f"{test_set}/{layer}"] = heat.astype("float16")
+    return predictions, maps
+
+
+def _write(folder: Path, config: dict, history: list[dict], predictions: dict, maps: dict, model: keras.Model) -> Run:
+    """Write the files of a run, and its manifest last; then the checkpoint goes."""
     write_json(folder / "config.json", config)
     write_atomically(folder / "history.csv", lambda file: pd.DataFrame(history).to_csv(file, index=False))
-    write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
-    write_json(folder / "metrics.json", evaluation.scores(Predictions(arrays)).to_dict("records"))
+    write_atomically(folder / "predictions.npz", lambda file: np.savez_compressed(file, **predictions))
+    write_json(folder / "metrics.json", evaluation.scores(Predictions(predictions)).to_dict("records"))
     write_atomically(folder / "gradcam.npz", lambda file: np.savez_compressed(file, **maps))
     with writing(folder / "model.keras"):
         model.save(folder / "model.keras")
     run = Store.seal(folder)
-    checkpoint.unlink(missing_ok=True)
+    (folder / "checkpoint").unlink(missing_ok=True)
     return run
 
 
@@ -266,7 +267,7 @@ def _save(path: Path, model: keras.Model, history: list[dict]) -> None:
 
 
 def _restore(path: Path, model: keras.Model) -> list[dict]:
-    """Set the model to its checkpoint and return the history; an empty one if it is damaged or of other code."""
+    """Set the model to its checkpoint; the history, which is empty if that is damaged or of other code."""
     content = read_sealed(path)
     if content is None:
         return []
@@ -281,11 +282,11 @@ def _restore(path: Path, model: keras.Model) -> list[dict]:
     return made["history"]
 
 
-def _line(name: str, epochs: int, history: list[dict]) -> str:
+def _line(epochs: int, history: list[dict]) -> str:
     row = history[-1]
     left = (epochs - row["epoch"]) * np.mean([past["seconds"] for past in history[-5:]])
     return (
-        f"{name}: epoch {row['epoch']}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
+        f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
         f"val_loss {row['val_loss']:.3f}  val_accuracy {row['val_accuracy']:.3f}  {duration(row['seconds'])}"
         + (f", {duration(left)} left" if left else "")
     )

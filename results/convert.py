@@ -2,8 +2,9 @@
 
     python results/convert.py
 
-Format 5: every convolution was normalised, pixels were 0..255, and validation images were drawn without a look at copies
-(`Experiment.wiring`, `scale`, `validation`). Such runs are kept where `experiments.readings` asks for them; other ones are removed.
+Format 5: every convolution was normalised, pixels were 0..255, and validation images were drawn without a look at
+copies (`Experiment.wiring`, `scale`, `validation`). Such runs are kept where `experiments.readings` asks for them;
+other ones are removed.
 """
 
 import shutil
@@ -12,7 +13,8 @@ from pathlib import Path
 from ferhelpers import evaluation
 from ferhelpers.experiments import Experiment, Settings, readings
 from ferhelpers.files import write_json
-from ferhelpers.runs import FORMAT, MANIFEST, Run, Store
+from ferhelpers.runs import FORMAT, MANIFEST, Run
+from ferhelpers.store import Store
 
 RESULTS = Path(__file__).with_name("fer2013")
 SINCE_5 = {"wiring": "sequential", "scale": "byte", "annealing": "none", "study_epochs": 100}

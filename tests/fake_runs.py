@@ -1,6 +1,5 @@
-"""A run without a network: logits with known answers, for the tests of evaluation, report and claims."""
+"""A run without a network: logits with known answers, for the tests of evaluation, tables and claims."""
 
-import dataclasses
 from functools import cached_property
 
 import numpy as np
@@ -30,14 +29,15 @@ def logits_for(labels, recognised, confidence=2.0, wrong=1):
 
 
 class FakeRun:
-    """What `report` and `claims` use of a `runs.Run`, made from an accuracy and a confidence for each test set.
+    """What tables and claims use of a `runs.Run`, made from an accuracy and a confidence for each test set.
 
     Images are recognised in order of their difficulty, the same for every run, so that two runs differ exactly on
-    the images between their accuracies. `swap` draws the difficulties anew for this run.
+    the images between their accuracies. `swap` draws the difficulties anew for this run. `experiment` are the fields of
+    its content that are not an Experiment's defaults.
     """
 
     def __init__(
-        self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, weights="none", swap=None, epochs=1
+        self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, swap=None, weights="none", **experiment
     ):
         rng = np.random.default_rng(7)
         self._labels = rng.integers(0, 7, n).astype(np.uint8)
@@ -47,7 +47,8 @@ class FakeRun:
             share, sure = (per_set or {}).get(name, (accuracy, confidence))
             self._logits[name] = logits_for(self._labels, difficulty < share, sure)
         self.history = pd.DataFrame(history) if history is not None else None
-        self.config = {"experiment": {**dataclasses.asdict(Experiment(epochs=epochs)), "weights": weights}}
+        content = Experiment(**{"epochs": 1, **experiment}).content()
+        self.config = {"experiment": {**content, "weights": weights}}
 
     @cached_property
     def metrics(self):

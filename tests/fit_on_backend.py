@@ -6,7 +6,7 @@ import numpy as np
 
 from ferhelpers import backend, data, training
 from ferhelpers.experiments import Experiment
-from ferhelpers.runs import Store
+from ferhelpers.store import Store
 
 SMALL = Experiment(blocks=2, width=0.1, epochs=1, batch_size=32, augmentation=True)
 

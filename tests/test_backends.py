@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from fit_on_backend import SMALL
 
-from ferhelpers import data, evaluation, report, training
+from ferhelpers import data, evaluation, tables, training
 from ferhelpers.experiments import Experiment
-from ferhelpers.runs import Store
+from ferhelpers.runs import Runs
+from ferhelpers.store import Store
 
 pytest.importorskip("jax", reason="JAX is not installed")
 
@@ -45,7 +46,7 @@ def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found):
     np.testing.assert_allclose(
         training.predict(run.model(), faces.public.images), run.logits("clean"), rtol=2**-11, atol=1e-3
     )  # stored in float16
-    row = report.overview({"final": [run]}).set_index("network").loc["final"]
+    row = tables.overview(Runs({"final": [run]})).set_index("network").loc["final"]
     assert row["accuracy: this run"] == f"{evaluation.accuracy(run.logits('clean'), faces.public.labels):.3f}"
     assert run.heatmaps("conv2_3").max() == 1
 

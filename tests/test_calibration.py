@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from ferhelpers import calibration, evaluation
+from ferhelpers import calibration, comparisons, evaluation, tables
 from ferhelpers.errors import InputError
+from ferhelpers.runs import Runs
 
 
 def honest(n=20_000, scale=2.0, seed=0):
@@ -64,8 +65,8 @@ def test_wrong_shapes_are_refused():
 
 def test_a_gap_of_confidence_alone_is_no_skill():
     """Two networks that recognise the same images, one surer than the other."""
-    runs = {"final": [fake_runs.FakeRun(0.6, confidence=2.0)], "baseline": [fake_runs.FakeRun(0.6, confidence=9.0)]}
-    gaps = calibration.gaps(runs, "final", "baseline")
+    runs = Runs(final=[fake_runs.FakeRun(0.6, confidence=2.0)], baseline=[fake_runs.FakeRun(0.6, confidence=9.0)])
+    gaps = comparisons.loss_gaps(runs, "final", "baseline")
     assert list(gaps["test set"])[0] == "clean" and len(gaps) == 6
     assert (gaps["gap in loss"] < -1).all()
     np.testing.assert_allclose(gaps[["left", "left at best"]], 0, atol=1e-4)
@@ -73,8 +74,8 @@ def test_a_gap_of_confidence_alone_is_no_skill():
 
 
 def test_a_gap_of_skill_stays_at_any_confidence():
-    runs = {"final": [fake_runs.FakeRun(0.8, confidence=2.0)], "baseline": [fake_runs.FakeRun(0.5, confidence=2.0)]}
-    gaps = calibration.gaps(runs, "final", "baseline")
+    runs = Runs(final=[fake_runs.FakeRun(0.8, confidence=2.0)], baseline=[fake_runs.FakeRun(0.5, confidence=2.0)])
+    gaps = comparisons.loss_gaps(runs, "final", "baseline")
     assert (gaps[["left", "left at best"]] < -0.3).all(axis=None)
 
 
@@ -82,23 +83,23 @@ def test_confidence_that_clean_images_do_not_show_is_left_but_not_at_the_best_te
     """Of two networks that recognise the same images one is too sure of itself under occlusion, and there alone."""
     calm, sure = fake_runs.FakeRun(0.6, confidence=2.0), fake_runs.FakeRun(0.6, confidence=2.0)
     clean, sure.logits = sure.logits, lambda test_set: clean(test_set) * (5 if test_set == "occlusion" else 1)
-    gaps = calibration.gaps({"final": [calm], "baseline": [sure]}, "final", "baseline").set_index("test set")
+    gaps = comparisons.loss_gaps(Runs(final=[calm], baseline=[sure]), "final", "baseline").set_index("test set")
     np.testing.assert_allclose(gaps.drop(index="occlusion").drop(columns="95 % interval of left"), 0, atol=1e-4)
     assert gaps.left["occlusion"] < -1 and gaps["left at best"]["occlusion"] == pytest.approx(0, abs=1e-4)
 
 
 def test_a_network_that_was_not_run_is_left_out_or_named():
-    runs = {"final": [fake_runs.FakeRun(0.6)], "baseline": []}
-    assert set(calibration.table(runs).network) == {"final"}
-    assert calibration.gaps(runs, "final", "baseline").to_dict("records") == [
+    runs = Runs(final=[fake_runs.FakeRun(0.6)], baseline=[])
+    assert set(tables.calibration_table(runs).network) == {"final"}
+    assert comparisons.loss_gaps(runs, "final", "baseline").to_dict("records") == [
         {"network": "baseline", "result": "not run"}
     ]
-    assert set(calibration.table({"final": []}).result) == {"not run"}
+    assert set(tables.calibration_table(Runs(final=[])).result) == {"not run"}
 
 
 def test_table_shows_each_network_on_each_set():
-    runs = {"final": [fake_runs.FakeRun(0.6, confidence=2.0)], "efficientnet": [fake_runs.FakeRun(0.6, confidence=9.0)]}
-    table = calibration.table(runs)
+    runs = Runs(final=[fake_runs.FakeRun(0.6, confidence=2.0)], efficientnet=[fake_runs.FakeRun(0.6, confidence=9.0)])
+    table = tables.calibration_table(runs)
     assert len(table) == 12 and set(table.network) == {"final", "EfficientNetB0 (random weights)"}
     assert (table["loss at it"] <= table["loss"] + 1e-9).all()
     assert (table["loss at best"] <= table["loss at it"] + 1e-9).all()

@@ -5,11 +5,14 @@ import pandas as pd
 import pytest
 from fake_runs import FakeRun
 
-from ferhelpers import claims, evaluation, report
-from ferhelpers.claims import CONTRADICTED, NOT_RUN, OTHERWISE, SUPPORTED, UNDECIDED, Comparison
+from ferhelpers import claims, comparisons, evaluation
+from ferhelpers.claims import CONTRADICTED, NOT_RUN, OTHERWISE, SUPPORTED, UNDECIDED
+from ferhelpers.comparisons import Comparison
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference, paired
 from ferhelpers.experiments import PROTOCOL
+from ferhelpers.published import NETWORKS, TEST_SETS, published_confusions
+from ferhelpers.runs import Runs
 
 
 def curves(epochs=100, rise=0.02, training_end=0.1):
@@ -22,21 +25,23 @@ def curves(epochs=100, rise=0.02, training_end=0.1):
 def study(n=1000, **accuracies):
     """Runs of the whole study: accuracy 0.5 and logit 2 unless given as name=(accuracy, logit)."""
     given = {name.replace("_0_", "_0."): value for name, value in accuracies.items()}
-    names = {**dict.fromkeys(report.NETWORKS, (0.5, 2.0)), **given}
+    names = {**dict.fromkeys(NETWORKS, (0.5, 2.0)), **given}
     weights = {"efficientnet": "imagenet"}
-    return {
-        name: [FakeRun(*value, n=n, history=curves(), weights=weights.get(name, "none"))]
-        for name, value in names.items()
-    }
+    return Runs(
+        {
+            name: [FakeRun(*value, n=n, history=curves(), weights=weights.get(name, "none"))]
+            for name, value in names.items()
+        }
+    )
 
 
 def row(runs, claim):
     """The claim's row, judged from runs with the report's schedule unless they have one of their own."""
     notebook, words = claim
-    for name, found in runs.items():
-        for run in found:
+    for name, seeds in runs.items():
+        for run in seeds:
             if run.config["experiment"]["epochs"] == 1:
-                run.config["experiment"]["epochs"] = PROTOCOL[name].epochs
+                run.config["experiment"] |= {"epochs": PROTOCOL[name].epochs, "study_epochs": 100}
     frame = claims.verdicts(runs, notebook)
     found = frame[frame["claim"].str.contains(words, regex=False)]
     assert len(found) == 1
@@ -88,18 +93,18 @@ def test_one_interval_below_zero_among_many_must_survive_holm():
 
 
 def test_everything_has_a_verdict_and_no_cell_is_empty():
-    for runs in ({}, study(n=200), {"final": study(n=200)["final"], "baseline": []}):
+    for runs in (Runs(), study(n=200), Runs(final=study(n=200)["final"], baseline=[])):
         frame = claims.verdicts(runs)
         assert list(frame) == ["claim", "verdict", "epochs", "report says", "this run", "evidence", "source"]
         assert set(frame["verdict"]) <= set(claims.VERDICTS)
         assert not frame.isna().any(axis=None) and not (frame == "").any(axis=None)
-    assert set(claims.verdicts({})["verdict"]) == {NOT_RUN}
+    assert set(claims.verdicts(Runs())["verdict"]) == {NOT_RUN}
 
 
 def test_each_notebook_answers_its_own_claims():
-    parts = [claims.verdicts({}, notebook) for notebook in ("03", "04", "05", "06", "07")]
+    parts = [claims.verdicts(Runs(), notebook) for notebook in ("03", "04", "05", "06", "07")]
     assert [len(part) for part in parts] == [6, 7, 2, 6, 2]
-    assert pd.concat(parts, ignore_index=True).equals(claims.verdicts({}))
+    assert pd.concat(parts, ignore_index=True).equals(claims.verdicts(Runs()))
 
 
 def test_what_is_missing_is_named():
@@ -131,7 +136,7 @@ def test_what_is_lacking_counts_in_holm_s_correction():
 
 
 def test_seeds_are_those_of_the_networks_that_decide():
-    runs = {f"blocks_{blocks}": [FakeRun(0.5, epochs=2)] for blocks in (1, 4, 5)}
+    runs = Runs({f"blocks_{blocks}": [FakeRun(0.5, epochs=2)] for blocks in (1, 4, 5)})
     runs.update(
         blocks_2=[FakeRun(of) for of in (0.69, 0.70, 0.71)], blocks_3=[FakeRun(of) for of in (0.49, 0.50, 0.51)]
     )
@@ -141,15 +146,18 @@ def test_seeds_are_those_of_the_networks_that_decide():
 
 def test_the_report_s_side_comes_from_its_tables():
     def of(claim):
-        return row({}, claim)["report says"]
+        return row(Runs(), claim)["report says"]
 
     assert of(HYPOTHESIS_1) == "most accurate: 3 blocks, 0.631; 2 blocks: 0.622"
     assert of(HYPOTHESIS_1_DISTORTED) == "most accurate: 1 block, 0.317; 3 blocks: 0.287"  # means of Tables 4-8
     for claim in (HYPOTHESIS_2, LOSS_BASELINE, LOSS_EFFICIENTNET, ACCURACY_EFFICIENTNET):
         assert of(claim) == "on 6 of 6 test sets"
     assert of(ACCURACY_BASELINE) == "on 3 of 3 test sets"
-    assert of(DISGUST) == "0 of 49 images recognised"
-    assert of(CLASSES) == "more correct in 5 of 7 classes"
+    matrices = published_confusions()
+    disgust = matrices["baseline_test_validation"][1]
+    assert of(DISGUST) == f"{disgust[1]} of {disgust.sum()} images recognised"
+    more = matrices["final"].diagonal() > matrices["baseline"].diagonal()
+    assert of(CLASSES) == f"more correct in {more.sum()} of 7 classes"
 
 
 def test_hypothesis_1_turns_with_the_best_network():
@@ -173,7 +181,7 @@ def test_hypothesis_1_is_judged_on_each_test_set_alone():
 def test_simpler_networks_are_better_if_each_of_the_two_beats_each_of_the_others():
     claim = "04", "Simpler networks"
     says = "1 block: 0.317; 4 blocks, dropout 0.3: 0.265; 5 blocks: 0.309; 2 blocks: 0.301"  # means of Tables 4-8
-    assert row({}, claim)["report says"] == says
+    assert row(Runs(), claim)["report says"] == says
     assert verdict(study(blocks_1=(0.6, 2), blocks_2=(0.7, 2)), claim) == SUPPORTED
     assert verdict(study(blocks_1=(0.6, 2)), claim) == UNDECIDED
     assert verdict(study(blocks_1=(0.6, 2), blocks_2=(0.4, 2)), claim) == CONTRADICTED
@@ -181,8 +189,8 @@ def test_simpler_networks_are_better_if_each_of_the_two_beats_each_of_the_others
 
 def test_a_lead_within_chance_is_undecided_and_the_sample_size_decides():
     def runs(n):
-        others = {f"blocks_{k}": [FakeRun(0.50, n=n, swap=k)] for k in (1, 2, 4, 5)}
-        return {**others, "blocks_3": [FakeRun(0.53, n=n, swap=3)]}
+        others = Runs({f"blocks_{k}": [FakeRun(0.50, n=n, swap=k)] for k in (1, 2, 4, 5)})
+        return Runs({**others, "blocks_3": [FakeRun(0.53, n=n, swap=3)]})
 
     few, many = runs(300), runs(20_000)
     assert row(few, HYPOTHESIS_1)["this run"].startswith("most accurate: 3 blocks, 0.530")
@@ -211,9 +219,9 @@ def test_loss_is_judged_by_loss_and_accuracy_by_accuracy():
     assert verdict(calm, LOSS_BASELINE) == verdict(calm, LOSS_EFFICIENTNET) == SUPPORTED
 
 
-@pytest.mark.parametrize("test_set", report.TEST_SETS)
+@pytest.mark.parametrize("test_set", TEST_SETS)
 def test_every_one_of_the_six_sets_counts(test_set):
-    runs = {**study(), "final": [FakeRun(0.6, per_set={test_set: (0.4, 2)}, history=curves())]}
+    runs = Runs({**study(), "final": [FakeRun(0.6, per_set={test_set: (0.4, 2)}, history=curves())]})
     assert verdict(runs, LOSS_BASELINE) == verdict(runs, ACCURACY_EFFICIENTNET) == CONTRADICTED
     expected = CONTRADICTED if test_set in ("gaussian_blur", "salt_pepper", "occlusion") else SUPPORTED
     assert verdict(runs, ACCURACY_BASELINE) == expected
@@ -230,7 +238,7 @@ def test_efficientnet_without_imagenet_weights_judges_nothing_but_is_shown():
 
 
 def overfitting(history):
-    return {"baseline_test_validation": [FakeRun(history=history)]}
+    return Runs(baseline_test_validation=[FakeRun(history=history)])
 
 
 def test_overfitting_is_judged_by_the_last_epochs_and_not_by_one_that_jumps():
@@ -250,10 +258,10 @@ def test_overfitting_is_not_judged_from_a_short_training():
 
 def test_final_overfits_less_by_the_gap():
     def runs(baseline_end, final_end):
-        return {
-            "baseline": [FakeRun(history=curves(training_end=baseline_end))],
-            "final": [FakeRun(history=curves(training_end=final_end), swap=5)],
-        }
+        return Runs(
+            baseline=[FakeRun(history=curves(training_end=baseline_end))],
+            final=[FakeRun(history=curves(training_end=final_end), swap=5)],
+        )
 
     assert verdict(runs(0.1, 1.5), OVERFITS_LESS) == SUPPORTED
     assert verdict(runs(1.0, 0.1), OVERFITS_LESS) == CONTRADICTED
@@ -267,7 +275,7 @@ def recognising(disgust, n=1000):
     run = FakeRun(0.5, n=n, history=curves())
     images = np.flatnonzero(run.labels("clean") == 1)
     run._logits["clean"][images] = np.eye(7)[np.where(np.arange(len(images)) < disgust * len(images), 1, 0)]
-    return {"baseline_test_validation": [run]}
+    return Runs(baseline_test_validation=[run])
 
 
 @pytest.mark.parametrize(
@@ -293,7 +301,7 @@ def with_classes(better, worse):
         for run, part in ((baseline, 0.5), (final, share)):
             right = np.arange(len(images)) < part * len(images)
             run._logits["clean"][images] = 2 * np.eye(7)[np.where(right, label, (label + 1) % 7)]
-    return {"baseline": [baseline], "final": [final]}
+    return Runs(baseline=[baseline], final=[final])
 
 
 @pytest.mark.parametrize(
@@ -335,7 +343,7 @@ def test_a_single_seed_is_compared_with_the_first_of_the_others():
 
 def test_the_luck_of_a_seed_cancels_where_a_network_meets_itself():
     """Three seeds far apart, each five points better under the one distortion."""
-    runs = {"baseline": [FakeRun(of, per_set={"gaussian_noise": (of + 0.05, 2.0)}) for of in (0.35, 0.45, 0.55)]}
+    runs = Runs(baseline=[FakeRun(of, per_set={"gaussian_noise": (of + 0.05, 2.0)}) for of in (0.35, 0.45, 0.55)])
     assert verdict(runs, ("03", "the most accurate under Gaussian noise")) == SUPPORTED
 
 
@@ -353,7 +361,7 @@ def test_networks_on_unequal_schedules_are_not_compared():
 
 
 def test_what_short_trainings_say_is_evidence_and_no_verdict():
-    runs = {f"blocks_{blocks}": [FakeRun(0.6 if blocks == 3 else 0.5, epochs=2)] for blocks in range(1, 6)}
+    runs = Runs({f"blocks_{blocks}": [FakeRun(0.6 if blocks == 3 else 0.5, epochs=2)] for blocks in range(1, 6)})
     found = row(runs, HYPOTHESIS_1)
     assert found["verdict"] == OTHERWISE and found["this run"].startswith("most accurate: 3 blocks, 0.600")
     assert found["evidence"].startswith("by these trainings supported: 4 of 4 intervals")
@@ -388,15 +396,15 @@ def test_claims_that_one_network_is_best_turn_with_it(notebook, words, better, s
 
 def test_the_easiest_distortion_is_judged_on_the_same_images():
     accurate, certain = ("03", "the most accurate under Gaussian noise"), ("03", "lowest loss under occlusion")
-    assert row({}, accurate)["report says"] == "gaussian noise: 0.435"
-    assert row({}, certain)["report says"] == "occlusion: 3.00"
-    runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0), "occlusion": (0.6, 2.0)})]}
+    assert row(Runs(), accurate)["report says"] == "gaussian noise: 0.435"
+    assert row(Runs(), certain)["report says"] == "occlusion: 3.00"
+    runs = Runs(baseline=[FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0), "occlusion": (0.6, 2.0)})])
     assert verdict(runs, accurate) == CONTRADICTED and verdict(runs, certain) == SUPPORTED
     assert row(runs, accurate)["this run"] == "occlusion: 0.600"
     assert row(runs, accurate)["evidence"].endswith(claims.NOISE) and not row(runs, certain)["evidence"].endswith(
         claims.NOISE
     )
-    runs = {"baseline": [FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0)})]}
+    runs = Runs(baseline=[FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0)})])
     assert verdict(runs, accurate) == SUPPORTED and verdict(runs, certain) == CONTRADICTED
 
 
@@ -416,18 +424,18 @@ def test_distorted_claims_are_judged_on_the_whole_distorted_sets():
 def test_orders_that_the_report_found():
     """Between 1 and 2 blocks the report finds the first more accurate on three sets, and its loss lower on one."""
     of_one = dict.fromkeys(("gaussian_blur", "salt_pepper", "speckle"), (0.6, 2.0))
-    runs = {
-        "blocks_1": [FakeRun(0.4, per_set=of_one)],
-        "blocks_2": [FakeRun(0.5)],
-        "blocks_3": [FakeRun(0.5, epochs=100)],
-        "blocks_4": [],
-    }
-    frame = claims.orders(runs).set_index("networks")
+    runs = Runs(
+        blocks_1=[FakeRun(0.4, per_set=of_one)],
+        blocks_2=[FakeRun(0.5)],
+        blocks_3=[FakeRun(0.5, epochs=100)],
+        blocks_4=[],
+    )
+    frame = comparisons.orders(runs).set_index("networks")
     assert len(frame) == 6
     (same,) = [row for name, row in frame.iterrows() if name.startswith("1 block") and "2 blocks" in name]
     # a fixed confidence makes the loss follow the accuracy: the two sets on which the report's do not are the other way
     assert same.tolist() == ["1 of 100", "6 of 6", 6, 0, "4 of 6", 4, 2]
-    other = claims.orders({"blocks_1": [FakeRun(0.5)], "blocks_2": [FakeRun(0.4, per_set=of_one)]}).iloc[0]
+    other = comparisons.orders(Runs(blocks_1=[FakeRun(0.5)], blocks_2=[FakeRun(0.4, per_set=of_one)])).iloc[0]
     assert other.tolist()[2:] == ["0 of 6", 0, 6, "2 of 6", 2, 4]
     assert set(frame[frame.index.str.contains("3 blocks") & ~frame.index.str.contains("4 blocks")].iloc[0][1:]) == {
         claims.OTHERWISE
@@ -437,8 +445,8 @@ def test_orders_that_the_report_found():
 
 def test_orders_leave_out_ties_and_what_is_within_chance():
     """Dropout 0.5 and 0.65 are equally accurate under Gaussian noise in the report."""
-    runs = {"dropout_0.5": [FakeRun(0.5)], "dropout_0.65": [FakeRun(0.499)]}
-    frame = claims.orders(runs)
+    runs = Runs({"dropout_0.5": [FakeRun(0.5)], "dropout_0.65": [FakeRun(0.499)]})
+    frame = comparisons.orders(runs)
     assert (
         frame["accuracy: as in the report"][0].endswith("of 5")
         and frame["accuracy: clearly"][0] == frame["accuracy: clearly reversed"][0] == 0

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from fake_runs import FakeRun, logits_for
 
-from ferhelpers import defects, distortions, evaluation, report
+from ferhelpers import defects, distortions, evaluation
 from ferhelpers.data import OFFICIAL_COUNTS
+from ferhelpers.published import published_confusions
+from ferhelpers.runs import Runs
 
 FER_LABELS = np.repeat(np.arange(7), OFFICIAL_COUNTS["public"])
 
 
 def test_published_matrices_are_chance_and_not_their_accuracies():
-    frame = defects.confusion_check({})
+    frame = defects.confusion_check(Runs())
     assert frame["report: accuracy"].tolist() == [0.687, 0.671, 0.596]
     assert frame["report: trace / sum"].tolist() == [0.173, 0.177, 0.177]  # 622, 637, 634 of 3,589
     assert (abs(frame["report: trace / sum"] - frame["report: by chance"]) < 0.005).all()
@@ -20,7 +22,7 @@ def test_published_matrices_are_chance_and_not_their_accuracies():
 
 
 def test_a_matrix_in_the_right_order_belongs_to_its_accuracy_and_a_shuffled_one_does_not():
-    runs = {name: [FakeRun(0.65, n=2000)] for name in report.published_confusions()}
+    runs = Runs({name: [FakeRun(0.65, n=2000)] for name in published_confusions()})
     frame = defects.confusion_check(runs)
     assert (frame["this run: trace / sum"] == frame["this run: accuracy"]).all()
     assert (frame["this run: accuracy"] == 0.65).all()
@@ -31,18 +33,18 @@ def test_a_matrix_in_the_right_order_belongs_to_its_accuracy_and_a_shuffled_one_
 def test_shuffled_labels_give_the_report_s_seventeen_percent():
     logits = logits_for(FER_LABELS, np.random.default_rng(0).random(3589) < 0.67)
     right = evaluation.confusion(logits, FER_LABELS)
-    shares = [defects.shuffled_confusion(logits, FER_LABELS, seed).trace() / 3589 for seed in range(20)]
+    shares = [evaluation.shuffled_confusion(logits, FER_LABELS, seed).trace() / 3589 for seed in range(20)]
     assert right.trace() / 3589 == pytest.approx(0.67, abs=0.02)
     assert np.mean(shares) == pytest.approx(0.17, abs=0.01) and max(shares) < 0.2
-    shuffled = defects.shuffled_confusion(logits, FER_LABELS)
+    shuffled = evaluation.shuffled_confusion(logits, FER_LABELS)
     assert (shuffled.sum(axis=1) == right.sum(axis=1)).all() and (shuffled.sum(axis=0) == right.sum(axis=0)).all()
-    assert (shuffled == defects.shuffled_confusion(logits, FER_LABELS)).all()
-    assert (shuffled != defects.shuffled_confusion(logits, FER_LABELS, seed=1)).any()
+    assert (shuffled == evaluation.shuffled_confusion(logits, FER_LABELS)).all()
+    assert (shuffled != evaluation.shuffled_confusion(logits, FER_LABELS, seed=1)).any()
 
 
 def test_chance_agreement_by_hand():
-    assert defects.chance_agreement(np.array([[3, 1], [1, 5]])) == pytest.approx((4 * 4 + 6 * 6) / 100)
-    assert defects.chance_agreement(np.diag([5, 5])) == 0.5
+    assert evaluation.chance_agreement(np.array([[3, 1], [1, 5]])) == pytest.approx((4 * 4 + 6 * 6) / 100)
+    assert evaluation.chance_agreement(np.diag([5, 5])) == 0.5
 
 
 def test_row_sums_are_those_of_no_official_split():
@@ -67,28 +69,26 @@ def test_the_reading_that_gives_the_report_s_numbers_comes_first():
     def run(*shares):
         return [FakeRun(0.9, n=3000, per_set={"noise/variance": (share, 2.0)}) for share in shares]
 
-    frame = defects.noise_readings(
-        {"baseline": run(0.435), "blocks_2": run(0.419, 0.439), "final": [], "mine": run(0.1)}
-    )
+    frame = defects.noise_readings(Runs(baseline=run(0.435), blocks_2=run(0.419, 0.439), final=[], mine=run(0.1)))
     assert frame.reading[:2].tolist() == ["the report's own numbers", "variance"] and len(frame) == 1 + len(
         distortions.NOISE_READINGS
     )
     assert frame["2 blocks"][0] == "0.429 / 1.80" and frame["2 blocks"][1].startswith("0.429 / ")  # the mean over seeds
     assert frame["distance: accuracy"][1] < 0.001 and frame["distance: accuracy"][2] > 0.4
     assert frame.columns[1:].tolist() == ["baseline", "2 blocks", "distance: accuracy", "distance: loss"]
-    assert defects.noise_readings({"blocks_2": []}).to_dict("records") == [{"networks": "all", "result": "not run"}]
+    assert defects.noise_readings(Runs(blocks_2=[])).to_dict("records") == [{"networks": "all", "result": "not run"}]
 
 
-def test_the_best_constant_answer_by_hand():
-    share, entropy = defects.constant_answer([0, 0, 1, 3])
+def test_the_best_constant_prediction_by_hand():
+    share, entropy = evaluation.constant_prediction([0, 0, 1, 3])
     assert share == 0.5 and entropy == pytest.approx(1.5 * np.log(2))
-    assert defects.constant_answer(FER_LABELS) == (pytest.approx(895 / 3589), pytest.approx(1.8102, abs=1e-4))
+    assert evaluation.constant_prediction(FER_LABELS) == (pytest.approx(895 / 3589), pytest.approx(1.8102, abs=1e-4))
 
 
-def test_the_published_numbers_against_a_constant_answer():
+def test_the_published_numbers_against_a_constant_prediction():
     """The final network beats it in both on clean and occluded images, the two others on clean ones alone."""
-    frame = defects.guessing_check({})
-    name = "better than a constant answer in"
+    frame = defects.guessing_check(Runs())
+    name = "better than a constant prediction in"
     beaten = frame[frame[f"report: {name}"] == "both"]
     assert beaten.groupby("network")["test set"].agg(set).to_dict() == {
         "baseline": {"clean"},
@@ -97,7 +97,7 @@ def test_the_published_numbers_against_a_constant_answer():
     }
     assert len(frame) == 18 and (frame[f"this run: {name}"] == "not run").all()
     run = FakeRun(n=3589, per_set={"sections": (0.1, 2.0), "clean": (0.6, 50.0)})
-    mine = defects.guessing_check({"final": [run]}).set_index(["test set", "network"])[f"this run: {name}"]
+    mine = defects.guessing_check(Runs(final=[run])).set_index(["test set", "network"])[f"this run: {name}"]
     assert mine["clean", "final"] == "accuracy" and mine["clean", "baseline"] == "not run"
     assert mine["occlusion", "final"] == "neither"
 

@@ -6,8 +6,9 @@ import fake_runs
 import numpy as np
 import pytest
 
-from ferhelpers import data, duplicates
+from ferhelpers import data, duplicates, tables
 from ferhelpers.data import Dataset, Split
+from ferhelpers.runs import Runs
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_accuracy_without_the_images_that_were_trained_on(copies):
             hits = {"clean": [True, True, False, False], "private": [True, False]}[test_set]
             return fake_runs.logits_for(self.labels(test_set), np.array(hits))
 
-    frame = duplicates.accuracy_without({"final": [Run()], "baseline": []}, copies)
+    frame = tables.accuracy_without(Runs(final=[Run()], baseline=[]), copies)
     clean, private, *missing = frame.to_dict("records")
     assert [row["accuracy"] for row in missing] == ["not run"] * 2
     assert clean["accuracy"] == 0.5 and clean["images that training lacks"] == 3

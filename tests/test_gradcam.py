@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from keras import layers
 from scipy import stats
 
-from ferhelpers import backend, distortions, faces, gradcam
+from ferhelpers import backend, distortions, explanations, faces, gradcam
 from ferhelpers.errors import InputError
 from ferhelpers.models import build_cnn, build_efficientnet
+from ferhelpers.runs import Runs
 
 SIDE = 12
 
@@ -254,10 +255,11 @@ def test_wrong_input_is_refused_in_one_line(small_cnn):
 
 def test_resize_is_bilinear():
     maps = np.array([[[0, 1], [0, 1]], [[0.5, 0.5], [0.5, 0.5]]], np.float32)
-    large = gradcam.resize(maps, 4)
-    np.testing.assert_allclose(large[0], np.tile([0, 0.25, 0.75, 1], (4, 1)), atol=1e-6)
+    large = gradcam.resize(maps)
+    ramp = np.clip((np.arange(48) + 0.5) / 24 - 0.5, 0, 1)  # between the centres of the two pixels
+    np.testing.assert_allclose(large[0], np.tile(ramp, (48, 1)), atol=1e-6)
     np.testing.assert_allclose(large[1], 0.5)
-    assert gradcam.resize(np.ones((3, 1, 1), np.float32)).shape == (3, 48, 48)
+    np.testing.assert_array_equal(gradcam.resize(np.ones((3, 1, 1), np.float32)), np.ones((3, 48, 48)))
 
 
 def test_overlay_leaves_cold_pixels_grey_and_colours_hot_ones():
@@ -290,12 +292,12 @@ class Stored(FakeRun):
 def test_likeness_is_the_mean_correlation_of_the_maps_of_two_faces():
     ramp = np.arange(9.0).reshape(3, 3) / 8
     of_pairs = np.stack([ramp, ramp, 1 - ramp])  # correlations 1, -1, -1
-    runs = {"blocks_5": [Stored(of_pairs)], "blocks_1": [Stored(np.zeros((3, 3, 3)))], "blocks_2": []}
+    runs = Runs(blocks_5=[Stored(of_pairs)], blocks_1=[Stored(np.zeros((3, 3, 3)))], blocks_2=[])
     runs["blocks_1"][0].layers = ["conv", "deep"]
-    table = gradcam.likeness(runs)
+    table = explanations.likeness(runs)
     assert table.loc["conv"].to_dict() == {"5 blocks": "-0.33", "1 block": "no heat"}
     assert table.loc["deep"].to_dict() == {"5 blocks": "no such layer", "1 block": "no heat"}
-    assert set(gradcam.likeness({"blocks_2": []}).result) == {"not run"}
+    assert set(explanations.likeness(Runs(blocks_2=[])).result) == {"not run"}
 
 
 def test_heat_in_the_black_quarter_beside_the_heat_there_before(faces):
@@ -307,10 +309,10 @@ def test_heat_in_the_black_quarter_beside_the_heat_there_before(faces):
         return np.stack([share * quarter + (1 - share) / 3 * ~quarter for share, quarter in zip(shares, black)])
 
     run = Stored(maps(0.25, 0.2, 0.3, 0.25), maps(0.5, 0.6, 0.7, 0.0) * np.array([1, 1, 1, 0])[:, None, None])
-    (row,) = gradcam.black_quarter({"baseline": [run]}, faces, "conv").to_dict("records")
+    (row,) = explanations.black_quarter(Runs(baseline=[run]), faces, "conv").to_dict("records")
     difference = stats.ttest_rel([0.5, 0.6, 0.7], [0.25, 0.2, 0.3])
     low, high = difference.confidence_interval()
     assert (row["network"], row["faces"], row["95 % interval"]) == ("baseline", 3, f"{low:+.3f} to {high:+.3f}")
     assert row["heat in the black quarter"] == pytest.approx(0.6) and row["difference"] == pytest.approx(0.35)
     assert row["in that quarter of the whole face"] == pytest.approx(0.25)
-    assert set(gradcam.black_quarter({"baseline": []}, faces, "conv").result) == {"not run"}
+    assert set(explanations.black_quarter(Runs(baseline=[]), faces, "conv").result) == {"not run"}

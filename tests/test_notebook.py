@@ -15,6 +15,7 @@ from PIL import Image
 from ferhelpers import data, notebook
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import STUDY, Settings
+from ferhelpers.runs import Runs
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_
 
     def train_all(experiments, *arguments, **options):
         calls.append(((experiments, *arguments), options))
-        return {"blocks_4": [stored_run(experiments["blocks_4"], tmp_path / "four")], "dropout_0.5": []}
+        return Runs({"blocks_4": [stored_run(experiments["blocks_4"], tmp_path / "four")], "dropout_0.5": []})
 
     monkeypatch.setattr("ferhelpers.training.train_all", train_all)
     study = notebook.begin("05_dropout_ablation", {**scope, "EPOCHS": 2, "SEEDS": 4})
@@ -123,8 +124,8 @@ def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown
 
 def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, faces, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "load", lambda source, allow_subset: as_fer2013(faces))
-    found = {}
-    monkeypatch.setattr("ferhelpers.runs.Store.find_all", lambda store, asked, *rest: found)
+    stored = Runs()
+    monkeypatch.setattr("ferhelpers.store.Store.find_all", lambda store, asked, *rest: stored)
     study = notebook.begin("06_final_model", {**scope, "EPOCHS": 100, "SEEDS": 1, "LEARNING_RATE": 1e-4})
     asked = STUDY["06_final_model"](study.settings)
     as_asked = stored_run(asked["final"], tmp_path)
@@ -139,8 +140,8 @@ def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, f
         ),
         ({"final": [as_asked]}, None),
     ]:
-        found.clear()
-        found.update(runs)
+        stored.clear()
+        stored.update(runs)
         study.found(STUDY["06_final_model"])
         fig = plt.figure()
         study.figure(fig, "empty", "Nothing")

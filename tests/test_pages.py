@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ferhelpers import claims, notebook, pages
-from ferhelpers.runs import Store
+from ferhelpers.store import Store
 
 ALT = 'Seven faces, one of each class, "as they are" <drawn>'
 CLAIMS = [

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ferhelpers import evaluation
-from ferhelpers.runs import FORMAT, Store
+from ferhelpers.runs import FORMAT
+from ferhelpers.store import Results
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "results"))
@@ -18,7 +19,7 @@ def test_the_readme_shows_the_stored_results():
     assert f"<!-- results -->\n{summary.summary()}\n<!-- end of results -->" in summary.README.read_text()
 
 
-@pytest.mark.parametrize("run", Store("", results=summary.RESULTS).results, ids=lambda run: run.folder.name)
+@pytest.mark.parametrize("run", Results(summary.RESULTS).runs, ids=lambda run: run.folder.name)
 def test_every_stored_run_is_whole_and_says_how_it_was_made(run):
     assert run.config["data"]["official"] and run.config["command"].startswith("python run_all.py ")
     assert run.config["format"] == FORMAT and len(run.history) == run.config["experiment"]["epochs"]

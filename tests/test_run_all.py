@@ -42,7 +42,7 @@ def study(monkeypatch, tmp_path, faces):
         monkeypatch.setattr(run_all, "NOTEBOOKS", names)
         load = data.load  # drawing thousands of faces is another test's matter
         monkeypatch.setattr(
-            data, "load", lambda source, allow_subset=False: faces if source in ("auto", "builtin") else load(source)
+            data, "load", lambda source, **options: faces if source in ("auto", "builtin") else load(source)
         )
         monkeypatch.setenv("PYTHONPATH", str(Path(run_all.__file__).parent))
         monkeypatch.delenv("FER2013", raising=False)
@@ -269,7 +269,7 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_trained(monkey
         tried.append(weights)
         raise InputError("there is no network")
 
-    monkeypatch.setattr(data, "load", lambda source, allow_subset=False: faces)
+    monkeypatch.setattr(data, "load", lambda source, **options: faces)
     monkeypatch.setattr("ferhelpers.models.build_efficientnet", build)
     monkeypatch.setattr(
         "ferhelpers.training.train_all", lambda experiments, *rest, **options: dict.fromkeys(experiments, [])
@@ -278,7 +278,7 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_trained(monkey
     assert run_all.main(arguments) == 2
     assert tried == ["imagenet"] and capfd.readouterr().err == "run_all.py: there is no network\n"
     assert run_all.main([*arguments, "--networks", "final"]) == run_all.main([*arguments, "--only", "03"]) == 0
-    monkeypatch.setattr("ferhelpers.runs.Store.find", lambda store, experiment, fingerprint: experiment.weights)
+    monkeypatch.setattr("ferhelpers.store.Store.find", lambda store, experiment, fingerprint: experiment.weights)
     assert run_all.main(arguments) == 0 and tried == ["imagenet"]  # what it is needed for is there already
 
 

@@ -5,64 +5,66 @@ import pandas as pd
 import pytest
 from fake_runs import FakeRun, logits_for
 
-from ferhelpers import distortions, evaluation, experiments, report
+from ferhelpers import comparisons, distortions, evaluation, experiments, tables
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
+from ferhelpers.published import NETWORKS, TEST_SETS, published, published_confusions
+from ferhelpers.runs import Runs
 
 TABLES = ("6.1.2", "6.1.3", *map(str, range(1, 21)))
 ROWS = {"6.1.2": 1, "6.1.3": 1, "1": 6, "2": 6} | {str(t): 5 for t in range(3, 9)} | {str(t): 3 for t in range(9, 21)}
 
 
 def complete(n=100, **changes):
-    return {name: [FakeRun(n=n, **changes)] for name in report.NETWORKS}
+    return Runs({name: [FakeRun(n=n, **changes)] for name in NETWORKS})
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_is_there(table):
-    lines = report.published(table)
+    lines = published(table)
     assert len(lines) == ROWS[table]
     assert lines["accuracy"].between(0.1, 0.7).all() and lines["loss"].between(1, 20).all()
     assert not lines.isna().any(axis=None)
 
 
 def test_published_holds_nothing_else():
-    frame = report.published()
+    frame = published()
     assert set(frame["table"]) == set(TABLES) and len(frame) == sum(ROWS.values()) == 80
-    assert set(frame["experiment"]) <= set(report.NETWORKS)
-    assert set(frame["test_set"]) == {*report.TEST_SETS, "distorted_overall"}
+    assert set(frame["experiment"]) <= set(NETWORKS)
+    assert set(frame["test_set"]) == {*TEST_SETS, "distorted_overall"}
 
 
 def test_every_training_of_the_study_has_a_row_in_the_overview():
-    assert set(experiments.everything(experiments.Settings())) == set(report.NETWORKS)
+    assert set(experiments.everything(experiments.Settings())) == set(NETWORKS)
 
 
 def test_unknown_table_is_named():
     with pytest.raises(InputError, match="'21'"):
-        report.published("21")
+        published("21")
 
 
 def test_published_cannot_be_spoilt_by_its_reader():
-    frame = report.published()
+    frame = published()
     frame["accuracy"] = 0
-    assert report.published()["accuracy"].min() > 0.1
+    assert published()["accuracy"].min() > 0.1
 
 
 @pytest.mark.parametrize("blocks, dropout", [(str(t), str(t + 6)) for t in range(3, 9)])
 def test_four_blocks_are_the_thirty_percent_row(blocks, dropout):
-    four = report.published(blocks).set_index("level").loc["4"]
-    thirty = report.published(dropout).set_index("level").loc["0.3"]
+    four = published(blocks).set_index("level").loc["4"]
+    thirty = published(dropout).set_index("level").loc["0.3"]
     assert four[["test_set", "accuracy", "loss"]].tolist() == thirty[["test_set", "accuracy", "loss"]].tolist()
 
 
 def test_the_baseline_of_the_last_tables_is_the_one_with_separate_validation():
-    earlier = pd.concat([report.published("6.1.3"), report.published("2")]).set_index("test_set")
+    earlier = pd.concat([published("6.1.3"), published("2")]).set_index("test_set")
     for table in range(15, 21):
-        line = report.published(str(table)).set_index("level").loc["baseline"]
+        line = published(str(table)).set_index("level").loc["baseline"]
         assert earlier.loc[line["test_set"], ["accuracy", "loss"]].tolist() == line[["accuracy", "loss"]].tolist()
 
 
 def test_published_confusions_are_three_matrices_of_the_same_images():
-    matrices = report.published_confusions()
+    matrices = published_confusions()
     assert list(matrices) == ["baseline_test_validation", "baseline", "final"]
     for matrix in matrices.values():
         assert matrix.shape == (7, 7) and matrix.sum() == 3589
@@ -71,14 +73,14 @@ def test_published_confusions_are_three_matrices_of_the_same_images():
 
 @pytest.mark.parametrize("table", TABLES)
 def test_no_cell_is_empty(table):
-    for runs in ({}, {"final": []}, complete(), {"blocks_2": [FakeRun(n=100)] * 2, "final": [FakeRun(n=100)]}):
-        frame = report.side_by_side(table, runs)
+    for runs in (Runs(), Runs(final=[]), complete(), Runs(blocks_2=[FakeRun(n=100)] * 2, final=[FakeRun(n=100)])):
+        frame = tables.side_by_side(table, runs)
         assert len(frame) == ROWS[table]
         assert not frame.isna().any(axis=None) and not (frame == "").any(axis=None)
 
 
 def test_what_was_not_run_says_so():
-    frame = report.side_by_side("15", {"final": [FakeRun(0.6)]}).set_index("network")
+    frame = tables.side_by_side("15", Runs(final=[FakeRun(0.6)])).set_index("network")
     measured = [column for column in frame if not column.endswith("report")]
     assert (frame.loc[["baseline", "EfficientNetB0"], measured] == "not run").all(axis=None)
     assert not (frame.loc["final", measured] == "not run").any()
@@ -86,8 +88,8 @@ def test_what_was_not_run_says_so():
 
 
 def test_a_clean_table_by_hand():
-    runs = {"blocks_1": [FakeRun(0.52, n=1000)], "blocks_2": [FakeRun(0.622, n=1000)]}
-    frame = report.side_by_side("3", runs).set_index("blocks")
+    runs = Runs(blocks_1=[FakeRun(0.52, n=1000)], blocks_2=[FakeRun(0.622, n=1000)])
+    frame = tables.side_by_side("3", runs).set_index("blocks")
     assert frame.loc["1", "accuracy: this run"] == frame.loc["1", "accuracy: whole set"] == "0.520"
     assert frame.loc["1", "accuracy: difference"] == "+0.011"
     assert frame.loc["1", "accuracy: 95 % interval"] == "0.489 to 0.551"
@@ -98,16 +100,16 @@ def test_a_clean_table_by_hand():
 
 def test_inside_turns_with_the_measured_number():
     for accuracy, inside in ((0.52, "yes"), (0.60, "no"), (0.42, "no")):
-        frame = report.side_by_side("3", {"blocks_1": [FakeRun(accuracy, n=1000)]})
+        frame = tables.side_by_side("3", Runs(blocks_1=[FakeRun(accuracy, n=1000)]))
         assert frame.loc[0, "accuracy: inside"] == inside
     # the report's loss is 1.79; with logit 2 and accuracy a the loss is 2.595 - 2 a, give or take 0.06
     for accuracy, inside in ((0.40, "yes"), (0.55, "no")):
-        assert report.side_by_side("3", {"blocks_1": [FakeRun(accuracy, n=1000)]}).loc[0, "loss: inside"] == inside
+        assert tables.side_by_side("3", Runs(blocks_1=[FakeRun(accuracy, n=1000)])).loc[0, "loss: inside"] == inside
 
 
 def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
     run = FakeRun(n=1000, per_set={"speckle": (0.9, 2), "sections": (0.2, 2)})
-    row = report.side_by_side("7", {"blocks_3": [run]}).set_index("blocks").loc["3"]
+    row = tables.side_by_side("7", Runs(blocks_3=[run])).set_index("blocks").loc["3"]
     part = distortions.sections(1000)[distortions.NAMES.index("speckle")]
     section = evaluation.accuracy(run.logits("sections")[part], run.labels("sections")[part])
     assert row["accuracy: this run"] == f"{section:.3f}" and row["accuracy: whole set"] == "0.900"
@@ -116,23 +118,23 @@ def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
 
 def test_overall_is_the_set_of_sections():
     run = FakeRun(n=1000, per_set={"sections": (0.34, 2)})
-    frame = report.side_by_side("2", {"baseline": [run]}).set_index("test set")
+    frame = tables.side_by_side("2", Runs(baseline=[run])).set_index("test set")
     assert frame.loc["distorted_overall", "accuracy: this run"] == "0.340"
     assert frame.loc["distorted_overall", "accuracy: inside"] == "yes"
 
 
 def test_seeds_give_mean_and_range():
-    runs = {"final": [FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)]}
-    frame = report.side_by_side("15", runs).set_index("network")
+    runs = Runs(final=[FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)])
+    frame = tables.side_by_side("15", runs).set_index("network")
     assert frame.loc["final", "accuracy: this run"] == "0.590"
     assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
     assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
-    assert not any(column.endswith("over seeds") for column in report.side_by_side("15", {"final": runs["final"][:1]}))
-    apart = {
-        "final": [FakeRun(0.15), FakeRun(0.25, confidence=9)]
-    }  # so far that the interval would leave what is possible
+    assert not any(column.endswith("over seeds") for column in tables.side_by_side("15", Runs(final=runs["final"][:1])))
+    apart = Runs(
+        final=[FakeRun(0.15), FakeRun(0.25, confidence=9)]
+    )  # so far that the interval would leave what is possible
     intervals = (
-        report.side_by_side("15", apart)
+        tables.side_by_side("15", apart)
         .set_index("network")
         .loc["final", ["accuracy: 95 % interval", "loss: 95 % interval"]]
     )
@@ -141,8 +143,8 @@ def test_seeds_give_mean_and_range():
 
 def test_four_blocks_and_dropout_30_are_one_training():
     run = [FakeRun(0.55)]
-    assert report.side_by_side("9", {"blocks_4": run}).loc[0, "accuracy: this run"] == "0.550"
-    assert report.side_by_side("3", {"blocks_4": run}).loc[3, "accuracy: this run"] == "0.550"
+    assert tables.side_by_side("9", Runs(blocks_4=run)).loc[0, "accuracy: this run"] == "0.550"
+    assert tables.side_by_side("3", Runs(blocks_4=run)).loc[3, "accuracy: this run"] == "0.550"
 
 
 @pytest.mark.parametrize(
@@ -150,19 +152,18 @@ def test_four_blocks_and_dropout_30_are_one_training():
     [("none", "random weights"), ("imagenet", "ImageNet weights"), ("sha256:00", "weights from a file")],
 )
 def test_efficientnet_says_where_it_started(weights, said):
-    runs = {"efficientnet": [FakeRun(weights=weights, n=100)]}
-    assert report.side_by_side("15", runs).loc[2, "network"] == f"EfficientNetB0 ({said})"
-    assert f"EfficientNetB0 ({said})" in report.overview(runs)["network"].tolist()
-    assert f"EfficientNetB0 ({said})" in report.class_recall_table(runs)
+    runs = Runs(efficientnet=[FakeRun(weights=weights, n=100)])
+    assert tables.side_by_side("15", runs).loc[2, "network"] == f"EfficientNetB0 ({said})"
+    assert f"EfficientNetB0 ({said})" in tables.overview(runs)["network"].tolist()
+    assert f"EfficientNetB0 ({said})" in tables.class_recall_table(runs)
 
 
 def test_overview_has_every_network_and_no_empty_cell():
-    assert len(report.overview({})) == len(report.NETWORKS)
-    runs = {
-        "final": [FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})],
-        "no_normalisation": [FakeRun(0.5)],
-    }
-    frame = report.overview(runs)
+    assert len(tables.overview(Runs())) == len(NETWORKS)
+    runs = Runs(
+        final=[FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})], no_normalisation=[FakeRun(0.5)]
+    )
+    frame = tables.overview(runs)
     assert not frame.isna().any(axis=None)
     frame = frame.set_index("network")
     assert frame.loc["final", ["accuracy: report", "accuracy: this run"]].tolist() == ["0.596", "0.600"]
@@ -173,31 +174,28 @@ def test_overview_has_every_network_and_no_empty_cell():
 
 
 def test_a_reader_s_own_network_has_a_row_behind_the_report_s():
-    runs = {"mine": [FakeRun(0.6)]}
-    for frame in (report.overview(runs), report.six_sets(runs, "accuracy")):
-        assert (
-            frame.network.tolist()[-2:] == [list(report.NETWORKS.values())[-1], "mine"]
-            and frame.seeds.tolist()[-1] == 1
-        )
+    runs = Runs(mine=[FakeRun(0.6)])
+    for frame in (tables.overview(runs), tables.six_sets(runs, "accuracy")):
+        assert frame.network.tolist()[-2:] == [list(NETWORKS.values())[-1], "mine"] and frame.seeds.tolist()[-1] == 1
 
 
 def test_six_sets_have_the_report_s_numbers_behind_the_run_s():
     run = FakeRun(0.6, per_set={"sections": (0.3, 2)})
-    accuracy = report.six_sets({"final": [run]}, "accuracy").set_index("network")
-    assert len(accuracy) == len(report.NETWORKS) and not accuracy.isna().any(axis=None)
+    accuracy = tables.six_sets(Runs(final=[run]), "accuracy").set_index("network")
+    assert len(accuracy) == len(NETWORKS) and not accuracy.isna().any(axis=None)
     assert accuracy.loc["final", ["epochs", "seeds", "clean"]].tolist() == ["1 of 55", 1, "0.600 (0.596)"]
     shown = [float(accuracy.loc["final", name.replace("_", " ")].split()[0]) for name in distortions.NAMES]
     assert np.mean(shown) == pytest.approx(0.3, abs=0.001) and accuracy.loc["final", "occlusion"].endswith("(0.443)")
     assert accuracy.loc["baseline", "speckle"] == "not run (0.192)"
     assert accuracy.loc["5 blocks, wired as listed", "clean"] == "not run"
-    assert report.six_sets({"final": [run]}, "loss").set_index("network").loc["final", "clean"].endswith("(1.10)")
+    assert tables.six_sets(Runs(final=[run]), "loss").set_index("network").loc["final", "clean"].endswith("(1.10)")
 
 
 def test_class_recalls_by_hand():
     run = FakeRun(1.0)
     labels = run.labels("clean")
     run._logits["clean"][labels == 1] = 0  # all disgust is taken for class 0
-    frame = report.class_recall_table({"final": [run], "baseline": []}).set_index("class")
+    frame = tables.class_recall_table(Runs(final=[run], baseline=[])).set_index("class")
     recalls = {name: "0.000" if name == "disgust" else "1.000" for name in CLASSES}
     assert frame["final"].to_dict() == recalls and frame.images.sum() == len(run.labels("clean"))
     assert (frame["baseline"] == "not run").all()
@@ -205,15 +203,15 @@ def test_class_recalls_by_hand():
 
 def test_the_epoch_at_which_a_loss_passes_the_report_s():
     history = {"epoch": [1, 2, 3, 4], "val_loss": [2.0, 1.5, 1.7, 1.9]}
-    runs = {
-        "blocks_1": [FakeRun(history=history)],
-        "final": [FakeRun(history=history)],
-        "listing": [FakeRun(history=history)],
-        "blocks_2": [],
-    }
-    frame = report.turning_points(runs).set_index("network")
+    runs = Runs(
+        blocks_1=[FakeRun(history=history)],
+        final=[FakeRun(history=history)],
+        listing=[FakeRun(history=history)],
+        blocks_2=[],
+    )
+    frame = tables.turning_points(runs).set_index("network")
     assert frame.loc["1 block"].tolist() == ["1 of 100", "1.50", 2, "1.90", "1.79", 3]
-    assert frame.loc["final", "last epoch not above it"] == "–"  # the report: 1.10
+    assert frame.loc["final", "last epoch at or below it"] == "–"  # the report: 1.10
     assert frame.loc["5 blocks, wired as listed"].tolist()[-2:] == ["not published", "–"]
     assert frame.loc["2 blocks"].tolist() == ["not run", "not run", "not run", "not run", "1.22", "not run"]
 
@@ -222,7 +220,7 @@ def test_few_images_can_carry_a_mean_loss():
     run = FakeRun(n=1000)
     run._logits["speckle"] = logits_for(run.labels("speckle"), np.arange(1000) >= 10, 2.0)
     run._logits["speckle"][:10] *= 500  # ten wrong answers, as sure as can be
-    frame = report.loss_tails({"final": [run], "baseline": []}).set_index(["test set", "network"])
+    frame = tables.loss_tails(Runs(final=[run], baseline=[])).set_index(["test set", "network"])
     row = frame.loc["speckle", "final"]
     small = np.log(6 + np.exp(2)) - 2
     assert row["median"] == f"{small:.2f}" and row["largest"] == "1,000.00"
@@ -231,16 +229,16 @@ def test_few_images_can_carry_a_mean_loss():
 
 
 def test_a_network_of_the_reader_s_own_is_shown_beside_the_report_s():
-    runs = {"mine": [FakeRun(0.7, history={"epoch": [1]})], "blocks_4": [FakeRun(0.5)]}
-    assert report.network_name(runs, "mine") == "mine" and list(report.histories({"mine": runs["mine"]})) == ["mine"]
-    assert report.compared(runs, "mine", "blocks_4").loc[0, "accuracy: difference"] == "+0.200"
+    runs = Runs(mine=[FakeRun(0.7, history={"epoch": [1]})], blocks_4=[FakeRun(0.5)])
+    assert runs.label("mine") == "mine" and list(runs.only("mine").histories()) == ["mine"]
+    assert comparisons.compared(runs, "mine", "blocks_4").loc[0, "accuracy: difference"] == "+0.200"
     runs["blocks_4"] = [FakeRun(epochs=2)]
-    assert report.network_name(runs, "mine") == "mine, 1 of 100 epochs"
+    assert runs.label("mine") == "mine, 1 of 100 epochs"
 
 
 def test_levels_are_those_of_the_sections_and_say_what_was_not_run():
-    runs = {"blocks_1": [FakeRun(0.2, per_set={"sections": (0.4, 2.0)})], "blocks_3": [FakeRun(0.6)]}
-    frame = report.levels(["3", "4"], {**runs, "blocks_2": []}, "accuracy").set_index(["test_set", "level"])
+    runs = Runs(blocks_1=[FakeRun(0.2, per_set={"sections": (0.4, 2.0)})], blocks_3=[FakeRun(0.6)])
+    frame = tables.levels(["3", "4"], Runs({**runs, "blocks_2": []}), "accuracy").set_index(["test_set", "level"])
     levels = ["1", "2, not run", "3"]
     assert list(frame.index) == [(test_set, level) for test_set in ("clean", "gaussian_blur") for level in levels]
     assert frame.published["clean", "2, not run"] == 0.622 and np.isnan(frame.measured["clean", "2, not run"])
@@ -252,47 +250,49 @@ def test_levels_are_those_of_the_sections_and_say_what_was_not_run():
 
 def test_recalls_to_draw_are_those_of_the_classes():
     run = FakeRun(0.5)
-    frame = report.recalls({"final": [run]})
+    frame = tables.recalls(Runs(final=[run]))
     assert frame.measured.tolist() == evaluation.recall(run.logits("clean"), run.labels("clean")).tolist()
     assert ((frame.low < frame.measured) & (frame.measured < frame.high)).all()
 
 
-def test_networks_are_told_apart_by_their_epochs_where_these_are_unequal_shares():
-    short = {
-        name: [FakeRun(n=100, epochs=1 + (name != "efficientnet"))]
-        for name in ("baseline", "final", "efficientnet", "blocks_2")
-    }
-    assert report.one_schedule(short, short) and report.network_name(short, "final") == "final"
-    full = {
-        "baseline": [FakeRun(n=100, epochs=100)],
-        "final": [FakeRun(n=100, epochs=55)],
-        "efficientnet": [FakeRun(n=100, epochs=20)],
-    }
-    assert report.one_schedule(full, full)
-    mixed = {**short, "final": full["final"]}
-    assert not report.one_schedule(mixed, mixed) and report.one_schedule(mixed, ["baseline", "blocks_2"])
-    assert report.network_name(mixed, "final") == "final, 55 of 55 epochs"
-    assert report.network_name(mixed, "efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
-    assert report.side_by_side("3", mixed)["blocks"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
-    assert report.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
-    assert not report.one_schedule(
-        {"baseline": full["baseline"], "final": [FakeRun(n=100, epochs=54)]}, ["baseline", "final"]
-    )
+def test_networks_are_told_apart_by_their_epochs_where_they_had_no_common_schedule():
+    names = ("baseline", "final", "efficientnet", "blocks_2")
+    short = Runs({name: [FakeRun(n=100, epochs=1 + (name != "efficientnet"), study_epochs=2)] for name in names})
+    assert short.one_schedule(*names) and short.label("final") == "final"
+    mixed = Runs({**short, "final": [FakeRun(n=100, epochs=55, study_epochs=100)]})
+    assert not mixed.one_schedule(*names) and mixed.one_schedule("baseline", "blocks_2", "not run")
+    assert mixed.label("final") == "final, 55 of 55 epochs"
+    assert mixed.label("efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
+    assert tables.side_by_side("3", mixed)["blocks"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
+    assert tables.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
+
+
+@pytest.mark.parametrize("change", [{"study_epochs": 3}, *({name: 0.5} for name in ("learning_rate", "decay"))])
+def test_one_schedule_is_one_share_of_the_epochs_at_one_pace(change):
+    assert Runs(a=[FakeRun(epochs=2)], b=[FakeRun(epochs=1, study_epochs=2)]).one_schedule("a", "b")
+    assert not Runs(a=[FakeRun(epochs=2)], b=[FakeRun(epochs=2, **change)]).one_schedule("a", "b")
+
+
+def test_runs_that_followed_the_report_s_schedule():
+    reported = FakeRun(epochs=55, study_epochs=100)
+    runs = Runs(final=[reported, FakeRun(epochs=54)], baseline=[FakeRun(epochs=55)], mine=[FakeRun(epochs=100)])
+    assert runs.as_reported() == {"final": [reported], "baseline": [], "mine": []}
+    assert runs["another"] == [] and "another" not in runs
 
 
 def test_what_lacks_a_run_is_a_table_that_says_so():
-    runs = {"final": [FakeRun(0.6)], "baseline": []}
-    assert report.compared(runs, "final", "baseline").to_dict("records") == [
+    runs = Runs(final=[FakeRun(0.6)], baseline=[])
+    assert comparisons.compared(runs, "final", "baseline").to_dict("records") == [
         {"network": "baseline", "result": "not run"}
     ]
-    assert report.histories({"final": []}) == report.confusions({"final": []}) == {}
-    assert report.recalls(runs).network.unique().tolist() == ["final"]
-    frame = report.public_and_private(runs).set_index("network")
+    assert Runs(final=[]).histories() == Runs(final=[]).confusions() == {}
+    assert tables.recalls(runs).network.unique().tolist() == ["final"]
+    frame = tables.public_and_private(runs).set_index("network")
     assert (frame.loc["baseline"] == "not run").all() and (frame.loc["final"] != "not run").all()
 
 
 def test_public_and_private_by_hand():
-    frame = report.public_and_private({"final": [FakeRun(0.6, n=1000, per_set={"private": (0.65, 2)})]})
+    frame = tables.public_and_private(Runs(final=[FakeRun(0.6, n=1000, per_set={"private": (0.65, 2)})]))
     row = frame.iloc[0]
     assert (row["PublicTest accuracy"], row["PrivateTest accuracy"], row["difference"]) == ("0.600", "0.650", "+0.050")
     low, high = map(float, row["95 % interval"].split(" to "))
@@ -300,12 +300,12 @@ def test_public_and_private_by_hand():
 
 
 def test_sections_are_set_beside_the_whole():
-    runs = {
-        "final": [FakeRun(0.5, per_set={"sections": (0.4, 2)})],
-        "baseline": [FakeRun(0.5, per_set={"sections": (0.5, 2)})],
-        "blocks_1": [],
-    }
-    frame = report.sections_and_whole(runs).set_index("distortion")
+    runs = Runs(
+        final=[FakeRun(0.5, per_set={"sections": (0.4, 2)})],
+        baseline=[FakeRun(0.5, per_set={"sections": (0.5, 2)})],
+        blocks_1=[],
+    )
+    frame = tables.sections_and_whole(runs).set_index("distortion")
     assert list(frame.index) == list(distortions.NAMES) and set(frame.images) == {200} and set(frame.networks) == {2}
     assert frame["standard error by chance"].tolist() == pytest.approx([(0.25 * (1 / 200 - 1 / 1000)) ** 0.5] * 5)
     means = frame["mean difference"].astype(float)
@@ -314,24 +314,24 @@ def test_sections_are_set_beside_the_whole():
 
 
 def test_sections_without_any_run_are_marked():
-    frame = report.sections_and_whole({"final": []})
+    frame = tables.sections_and_whole(Runs(final=[]))
     assert (frame.drop(columns="distortion") == "not run").all(axis=None) and len(frame) == 5
 
 
 def test_intervals_over_seeds_are_wider_than_those_of_one():
     one = (
-        report.side_by_side("15", {"final": [FakeRun(0.6)]})
+        tables.side_by_side("15", Runs(final=[FakeRun(0.6)]))
         .set_index("network")
         .loc["final", "accuracy: 95 % interval"]
     )
     apart = [FakeRun(0.5), FakeRun(0.6), FakeRun(0.7)]
-    several = report.side_by_side("15", {"final": apart}).set_index("network").loc["final", "accuracy: 95 % interval"]
+    several = tables.side_by_side("15", Runs(final=apart)).set_index("network").loc["final", "accuracy: 95 % interval"]
     (low, high), (lower, higher) = (map(float, text.split(" to ")) for text in (one, several))
     assert lower < low - 0.02 and higher > high + 0.02
 
 
 def test_means_and_difference_of_compared_networks_are_of_the_same_seeds():
-    frame = report.compared({"final": [FakeRun(0.5), FakeRun(0.7)], "baseline": [FakeRun(0.5)]}, "final", "baseline")
+    frame = comparisons.compared(Runs(final=[FakeRun(0.5), FakeRun(0.7)], baseline=[FakeRun(0.5)]), "final", "baseline")
     assert frame.loc[0, ["accuracy: final", "accuracy: baseline", "accuracy: difference"]].tolist() == [
         0.5,
         0.5,
@@ -340,7 +340,7 @@ def test_means_and_difference_of_compared_networks_are_of_the_same_seeds():
 
 
 def test_compared_networks_differ_by_what_they_differ():
-    frame = report.compared({"final": [FakeRun(0.6)], "baseline": [FakeRun(0.5)]}, "final", "baseline").set_index(
+    frame = comparisons.compared(Runs(final=[FakeRun(0.6)], baseline=[FakeRun(0.5)]), "final", "baseline").set_index(
         "test set"
     )
     assert list(frame.index) == ["clean", *distortions.NAMES, "private"]

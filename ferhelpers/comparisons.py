@@ -1,0 +1,171 @@
+"""Two networks on the same test images: their differences, and what these are made of.
+
+Only runs that are `Runs.alike` are compared. Where both networks have several seeds, an interval covers the choice of
+images and of seeds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from ferhelpers import calibration, evaluation
+from ferhelpers.evaluation import Difference
+from ferhelpers.published import DIGITS, TEST_SETS, published_value
+from ferhelpers.runs import NOT_RUN, Runs
+
+OTHERWISE = "trained otherwise"
+
+
+class Comparison(NamedTuple):
+    """One network against another; a positive difference says that the first is better."""
+
+    label: str
+    difference: Difference
+
+
+def comparisons(runs: Runs, pairs: Iterable[tuple[str, str, str]], metric: str) -> list[Comparison]:
+    """Compare networks on whole test sets.
+
+    Args:
+        pairs: (better network, worse network, test set), as a claim or the report has them.
+        metric: "accuracy" or "loss".
+
+    Raises:
+        InputError: two networks were tested on different images.
+    """
+    results = []
+    for better, worse, test_set in pairs:
+        runs.labels(test_set, better, worse)
+        a, b = (runs.per_image(name, test_set, metric) for name in (better, worse))
+        difference = evaluation.paired(a, b) if metric == "accuracy" else evaluation.paired(b, a)
+        results.append(Comparison(f"{runs.label(better)} against {runs.label(worse)} on {test_set}", difference))
+    return results
+
+
+def clear(differences: list[Difference], lacking: int = 0) -> tuple[int, int]:
+    """How many are clearly positive, and how many clearly negative.
+
+    That is: the 95 % interval lies on that side of 0, and p < 0.05 after Holm's correction over all of them and over
+    others that are `lacking`, whose p is 1.
+    """
+    significant = multipletests([difference.p for difference in differences] + [1.0] * lacking, method="holm")[0]
+    pairs = list(zip(differences, significant))
+    return sum(s and d.low > 0 for d, s in pairs), sum(s and d.high < 0 for d, s in pairs)
+
+
+def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
+    """Two networks on the same images: the first minus the second, on every whole test set.
+
+    Args:
+        first, second: names of experiments.
+
+    Returns:
+        DataFrame, one row a test set: test set, then for accuracy and for loss: each network | difference | its 95 %
+        interval | p of "no difference" (evaluation.paired; not corrected for the number of rows). Where one was not
+        run, a table that says so.
+    """
+    if (missing := runs.not_run(first, second)) is not None:
+        return missing
+    runs = runs.alike(first, second)
+    rows = []
+    for test_set in (*TEST_SETS, "private"):
+        row = {"test set": test_set}
+        for metric in DIGITS:
+            a, b = (runs.per_image(name, test_set, metric) for name in (first, second))
+            difference = evaluation.paired(a, b)
+            row |= {
+                f"{metric}: {runs.label(first)}": a.mean(),
+                f"{metric}: {runs.label(second)}": b.mean(),
+                f"{metric}: difference": f"{difference.value:+.3f}",
+                f"{metric}: 95 % interval": f"{difference.low:+.3f} to {difference.high:+.3f}",
+                f"{metric}: p": f"{difference.p:.2g}",
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
+    """How much of the gap in loss between two networks (the first seed of each) is confidence, and how much skill.
+
+    Confidence is what goes when each network is at the temperature of its validation images. What is left is skill on
+    clean images; on distorted ones it may hold confidence that clean images do not show.
+
+    Args:
+        first, second: names of experiments.
+
+    Returns:
+        DataFrame, one row a whole test set: test set, gap in loss (first minus second), confidence, left, its 95 %
+        interval (paired bootstrap over images), left at best (each network at the best temperature for this test set,
+        by its labels: a diagnostic). Where one was not run, a table that says so.
+    """
+    if (missing := runs.not_run(first, second)) is not None:
+        return missing
+    pair = runs[first][0], runs[second][0]
+    temperatures = [calibration.run_temperature(run) for run in pair]
+    rows = []
+    for test_set in TEST_SETS:
+        labels, logits = pair[0].labels(test_set), [run.logits(test_set) for run in pair]
+        plain = [evaluation.cross_entropy(values, labels) for values in logits]
+        cooled = [evaluation.losses(values / degree, labels) for values, degree in zip(logits, temperatures)]
+        best = [evaluation.cross_entropy(values / calibration.temperature(values, labels), labels) for values in logits]
+        gap, left = plain[0] - plain[1], evaluation.paired(*cooled)
+        rows.append(
+            {
+                "test set": test_set,
+                "gap in loss": gap,
+                "confidence": gap - left.value,
+                "left": left.value,
+                "95 % interval of left": f"{left.low:+.3f} to {left.high:+.3f}",
+                "left at best": best[0] - best[1],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def orders(runs: Runs) -> pd.DataFrame:
+    """Does the order hold that the report found between two networks?
+
+    Args:
+        runs: of networks of the report's tables, each two of which are compared.
+
+    Returns:
+        DataFrame, one row a pair: networks, epochs (that they were trained, of the report's); then for accuracy and for
+        loss: on how many whole test sets the better one is the report's ("5 of 6"; sets on which the report has a tie
+        are left out), on how many clearly, and on how many the other one is clearly better (see `clear`). "not run", or
+        "trained otherwise" where the two had no common schedule.
+
+    Source: report, Tables 3-14.
+    """
+    rows = []
+    for two in itertools.combinations(runs, 2):
+        epochs = dict.fromkeys(runs.epochs(name) for name in two)
+        row = {"networks": " and ".join(runs.label(name) for name in two), "epochs": ", ".join(epochs)}
+        for metric in DIGITS:
+            if not all(runs[name] for name in two):
+                cells = (NOT_RUN,) * 3
+            elif not runs.one_schedule(*two):
+                cells = (OTHERWISE,) * 3
+            else:
+                results = comparisons(runs.alike(*two), _report_order(two, metric), metric)
+                differences = [result.difference for result in results]
+                as_reported = sum(difference.value > 0 for difference in differences)
+                cells = f"{as_reported} of {len(differences)}", *clear(differences)
+            columns = f"{metric}: as in the report", f"{metric}: clearly", f"{metric}: clearly reversed"
+            row |= zip(columns, cells)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _report_order(two: tuple[str, str], metric: str) -> list[tuple[str, str, str]]:
+    """(better network, worse network, test set), as the report has them; without its ties."""
+    pairs = []
+    for test_set in TEST_SETS:
+        first, second = (published_value(name, test_set, metric) for name in two)
+        if first != second:
+            pairs.append((*(two if (first > second) == (metric == "accuracy") else reversed(two)), test_set))
+    return pairs

@@ -1,0 +1,417 @@
+"""Tables made from `Runs`: the report's numbers beside this run's, and what the report lacks.
+
+An experiment without runs is shown as "not run". With several seeds a number is the mean over them, and its interval
+covers the choice of test images and of seeds (recalls: of images); with one, that of the images alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from ferhelpers import calibration, distortions, duplicates, evaluation
+from ferhelpers.data import CLASSES, Dataset
+from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published
+from ferhelpers.runs import NOT_RUN, Runs
+
+NOT_PUBLISHED = "not published"
+INTERVAL = {"accuracy": ["low", "high"], "loss": ["loss_low", "loss_high"]}  # columns of Runs.scores
+
+
+def side_by_side(table: str, runs: Runs) -> pd.DataFrame:
+    """One published table beside the run, in the report's layout: a distortion on its fifth of the test images.
+
+    Args:
+        table: "1" to "20", "6.1.2" or "6.1.3".
+
+    Returns:
+        DataFrame, one row a published line: what the table varies (blocks, dropout, network or test set), then for
+        accuracy and for loss: report | here, with its 95 % interval | difference (here - report).
+
+    Raises:
+        InputError: no such table.
+
+    Source: report, Tables 1-20.
+    """
+    return _beside([table], runs, "section")
+
+
+def whole_sets(tables: list[str], runs: Runs) -> pd.DataFrame:
+    """As `side_by_side`, for several tables at once, and with each distortion on all test images.
+
+    Lines on clean images and on the five sections together are left out: they are whole in `side_by_side`, too.
+    """
+    frame = _beside(tables, runs, "whole")
+    return frame[frame["test set"].isin(distortions.NAMES)].reset_index(drop=True)
+
+
+def _beside(tables: list[str], runs: Runs, layout: str) -> pd.DataFrame:
+    lines = pd.concat([published(table) for table in tables])
+    scores = {name: runs.scores(name) for name in lines["experiment"].unique() if runs[name]}
+    rows = []
+    for line in lines.itertuples():
+        row = {"test set": line.test_set} if layout == "whole" or line.factor == "baseline" else {}
+        row |= {} if line.factor == "baseline" else {_varied(line): _level(runs, line)}
+        for metric, digits in DIGITS.items():
+            value, measured, difference = getattr(line, metric), NOT_RUN, NOT_RUN
+            if line.experiment in scores:
+                layouts = dict.fromkeys(distortions.NAMES, layout)
+                of_line = scores[line.experiment].loc[(line.test_set, layouts.get(line.test_set, "whole"))]
+                measured = f"{of_line[metric]:.{digits}f} ({_span(*of_line[INTERVAL[metric]], digits)})"
+                difference = f"{of_line[metric] - value:+.{digits}f}"
+            columns = f"{metric}: report", f"{metric}: here", f"{metric}: difference"
+            row |= zip(columns, (f"{value:.{digits}f}", measured, difference))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def levels(tables: list[str], runs: Runs, metric: str) -> pd.DataFrame:
+    """Published tables as points to draw, in the report's layout.
+
+    Args:
+        tables: such as ["3", "4"]; each holds one test set.
+        runs: networks that it does not name are left out.
+        metric: "accuracy" or "loss".
+
+    Returns:
+        DataFrame, one row a test set and level: test_set, level, measured, low, high (95 % interval; these three NaN
+        for a network that was not run, and its level says so), published.
+    """
+    lines = pd.concat([published(table) for table in tables])
+    lines = lines[lines["experiment"].isin(runs)]
+    scores = {name: runs.scores(name) for name in runs.only(*lines["experiment"].unique()).first()}
+    rows = []
+    for line in lines.itertuples():
+        level, measured = _level(runs, line), (np.nan,) * 3
+        if line.experiment in scores:
+            measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVAL[metric]]]
+        else:
+            level += f", {NOT_RUN}"
+        rows.append((line.test_set, level, *measured, getattr(line, metric)))
+    return pd.DataFrame(rows, columns=["test_set", "level", "measured", "low", "high", "published"])
+
+
+def overview(runs: Runs) -> pd.DataFrame:
+    """The study in one table: every network on clean and distorted test images.
+
+    Returns:
+        DataFrame, one row a network, the report's first: network, epochs ("55 of 55"), seeds, accuracy and loss on the
+        clean test set (report | this run, and the 95 % interval of the accuracy), accuracy on PrivateTest, accuracy and
+        loss on the distorted test set (the five sections together).
+    """
+    clean = by_network().xs("clean", level="test_set")
+    rows = []
+    for name in dict.fromkeys([*NETWORKS, *runs]):
+        reported = dict.fromkeys(DIGITS, NOT_PUBLISHED)
+        if name in clean.index:
+            reported = {metric: f"{clean.loc[name, metric]:.{digits}f}" for metric, digits in DIGITS.items()}
+        row = {
+            "network": runs.label(name),
+            "epochs": runs.epochs(name),
+            "seeds": len(runs[name]),
+            "accuracy: report": reported["accuracy"],
+            "loss: report": reported["loss"],
+        }
+        if runs[name]:
+            scores = runs.scores(name).xs("whole", level="layout")
+            row |= {
+                "accuracy: this run": f"{scores.accuracy['clean']:.3f}",
+                "accuracy: 95 % interval": _span(scores.low["clean"], scores.high["clean"], 3),
+                "loss: this run": f"{scores.loss['clean']:.2f}",
+                "PrivateTest accuracy": f"{scores.accuracy['private']:.3f}",
+                "distorted accuracy": f"{scores.accuracy['distorted_overall']:.3f}",
+                "distorted loss": f"{scores.loss['distorted_overall']:.2f}",
+            }
+        rows.append(row)
+    measured = ("accuracy: report", "accuracy: this run", "accuracy: 95 % interval", "loss: report", "loss: this run")
+    distorted = ("PrivateTest accuracy", "distorted accuracy", "distorted loss")
+    return _table(("network", "epochs", "seeds", *measured, *distorted), rows)
+
+
+def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
+    """The study in the report's own terms: every network on the report's six test sets, in the report's layout.
+
+    Args:
+        metric: "accuracy" or "loss".
+
+    Returns:
+        DataFrame, one row a network, the report's first: network, epochs ("55 of 55"), seeds, then for each of
+        TEST_SETS this run's number with the report's behind it: "0.601 (0.596)".
+    """
+    lines, digits = by_network()[metric], DIGITS[metric]
+    rows = []
+    for name in dict.fromkeys([*NETWORKS, *runs]):
+        scores = runs.scores(name) if runs[name] else None
+        row = {"network": runs.label(name), "epochs": runs.epochs(name), "seeds": len(runs[name])}
+        for test_set in TEST_SETS:
+            cell = NOT_RUN if scores is None else f"{_in_report_layout(scores, test_set)[metric]:.{digits}f}"
+            if (name, test_set) in lines.index:
+                cell += f" ({lines[name, test_set]:.{digits}f})"
+            row[test_set.replace("_", " ")] = cell
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def sizes(runs: Runs) -> pd.DataFrame:
+    """How large each network is: network, epochs ("55 of 55"), parameters."""
+    rows = [
+        {"network": runs.label(name), "epochs": runs.epochs(name)}
+        | ({"parameters": f"{runs[name][0].config['parameters']:,}"} if runs[name] else {})
+        for name in runs
+    ]
+    return _table(("network", "epochs", "parameters"), rows)
+
+
+def readings(runs: Runs) -> pd.DataFrame:
+    """How did the report train? Each of `experiments.readings` that was run, below the report's row of its network.
+
+    Returns:
+        DataFrame: network, reading (what the report leaves open), epochs, "accuracy / loss" on each of TEST_SETS in the
+        report's layout, and how far they are from the report's: the mean distance of the accuracies, and the mean
+        factor between the losses (1 where they are equal).
+    """
+    lines = published().drop_duplicates(["experiment", "test_set"]).set_index(["experiment", "test_set"])
+    rows = []
+    for network in ("final", "blocks_1", "blocks_2"):
+        report = lines.loc[network].loc[list(TEST_SETS), list(DIGITS)]
+        rows.append({"network": NETWORKS[network], "reading": "the report", **_pairs(report)})
+        for name in runs:
+            if not name.startswith(network) or not runs[name]:
+                continue
+            scores = runs.scores(name)
+            here = pd.DataFrame(
+                {test_set: _in_report_layout(scores, test_set)[list(DIGITS)] for test_set in TEST_SETS}
+            ).T
+            factors = np.exp(np.abs(np.log(here.loss.astype(float) / report.loss)))
+            rows.append(
+                {"network": NETWORKS[network], "reading": name.removeprefix(f"{network}_").replace("_", ", ")}
+                | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **_pairs(here)}
+                | {"distance: accuracy": f"{np.abs(here.accuracy - report.accuracy).mean():.3f}"}
+                | {"factor: loss": f"{factors.mean():.2f}"}
+            )
+    return pd.DataFrame(rows).fillna("–")
+
+
+def _pairs(frame: pd.DataFrame) -> dict[str, str]:
+    """Test set -> "accuracy / loss"."""
+    return {line.Index.replace("_", " "): f"{line.accuracy:.3f} / {line.loss:.2f}" for line in frame.itertuples()}
+
+
+def turning_points(runs: Runs) -> pd.DataFrame:
+    """When did the validation loss turn, and when did it pass the loss that the report found on clean test images?
+
+    Returns:
+        DataFrame, one row a network, by its first seed: network, epochs, lowest validation loss, its epoch, validation
+        loss at the end; the report's loss on clean test images, and the last epoch at which the validation loss was at
+        or below it.
+    """
+    columns = (
+        "network",
+        "epochs",
+        "lowest",
+        "at epoch",
+        "at the end",
+        "report: test loss",
+        "last epoch at or below it",
+    )
+    losses = by_network().xs("clean", level="test_set").loss
+    rows = []
+    for name in runs:
+        report_loss = f"{losses[name]:.2f}" if name in losses else NOT_PUBLISHED
+        row = {"network": runs.label(name), "epochs": runs.epochs(name), "report: test loss": report_loss}
+        if runs[name]:
+            curve = runs[name][0].history.set_index("epoch").val_loss
+            below = curve.index[curve <= losses.get(name, 0)]
+            row |= {"lowest": f"{curve.min():.2f}", "at epoch": curve.idxmin(), "at the end": f"{curve.iloc[-1]:.2f}"}
+            row["last epoch at or below it"] = below[-1] if len(below) else "–"
+        rows.append(row)
+    return _table(columns, rows)
+
+
+def class_recalls(runs: Runs) -> pd.DataFrame:
+    """Recall of each class on the clean test set. The report's own cannot be known (`defects.confusion_check`).
+
+    Returns:
+        DataFrame, one row a class: class, images, then the recall of each network, mean over its seeds.
+    """
+    columns = {"class": list(CLASSES), "images": NOT_RUN}
+    for run in runs.first().values():
+        columns["images"] = np.bincount(run.labels("clean"), minlength=len(CLASSES))
+    for name in runs:
+        columns[runs.label(name)] = NOT_RUN
+        if runs[name]:
+            recalls = runs.recalls(name)
+            columns[runs.label(name)] = ["no images" if np.isnan(share) else f"{share:.3f}" for share in recalls]
+    return pd.DataFrame(columns)
+
+
+def recalls(runs: Runs) -> pd.DataFrame:
+    """Recall of each class on the clean test images as points to draw.
+
+    Returns:
+        DataFrame, one row a class and network: class, network, measured (0..1, mean over seeds), low, high (95 %
+        interval); networks that were not run and classes without images are left out.
+    """
+    rows = []
+    for name, run in runs.first().items():
+        counts = np.bincount(run.labels("clean"), minlength=len(CLASSES))
+        for label, share, images in zip(CLASSES, runs.recalls(name), counts):
+            if images:
+                rows.append((label, runs.label(name), share, *evaluation.accuracy_interval(share, images)))
+    return pd.DataFrame(rows, columns=["class", "network", "measured", "low", "high"])
+
+
+def loss_tails(runs: Runs) -> pd.DataFrame:
+    """How much of a mean loss few images carry.
+
+    Returns:
+        DataFrame, one row a whole test set and network (its first seed): test set, network, mean, median, capped mean
+        (no loss above `evaluation.CAP`), 99th percentile, largest loss of an image, and the share of the sum that the
+        one per cent of images with the largest losses carry.
+    """
+    columns = (
+        "test set",
+        "network",
+        "mean",
+        "median",
+        "capped mean",
+        "99th percentile",
+        "largest",
+        "share of the top 1 %",
+    )
+    rows = []
+    for test_set in TEST_SETS:
+        for name in runs:
+            row = {"test set": test_set, "network": runs.label(name)}
+            if runs[name]:
+                losses = np.sort(runs.per_image(name, test_set, "loss")[0])
+                capped = np.minimum(losses, evaluation.CAP).mean()
+                numbers = losses.mean(), np.median(losses), capped, np.quantile(losses, 0.99), losses[-1]
+                row |= zip(columns[2:], (f"{number:,.2f}" for number in numbers))
+                row["share of the top 1 %"] = f"{losses[-max(1, len(losses) // 100) :].sum() / losses.sum():.0%}"
+            rows.append(row)
+    return _table(columns, rows)
+
+
+def calibration_table(runs: Runs) -> pd.DataFrame:
+    """Loss, loss at two temperatures, calibration error and Brier score, of the first seed of each network.
+
+    Returns:
+        DataFrame, one row a whole test set and network: test set, network, temperature (fitted on validation images),
+        loss, loss at it, ECE, ECE at it, Brier score; best temperature (for this test set, by its labels: a
+        diagnostic), loss at best.
+    """
+    fitted = {name: (run, calibration.run_temperature(run)) for name, run in runs.first().items()}
+    if not fitted:
+        return runs.not_run(*runs)
+    rows = []
+    for test_set in TEST_SETS:
+        for name, (run, temperature) in fitted.items():
+            logits, labels = run.logits(test_set), run.labels(test_set)
+            best = calibration.temperature(logits, labels)
+            row = {"test set": test_set, "network": runs.label(name), "temperature": temperature}
+            for measure, column in ((evaluation.cross_entropy, "loss"), (calibration.calibration_error, "ECE")):
+                row |= {column: measure(logits, labels), f"{column} at it": measure(logits / temperature, labels)}
+            row |= {"Brier score": calibration.brier(logits, labels), "best temperature": best}
+            rows.append({**row, "loss at best": evaluation.cross_entropy(logits / best, labels)})
+    return pd.DataFrame(rows)
+
+
+def public_and_private(runs: Runs) -> pd.DataFrame:
+    """The split that the report tested on beside the one that nobody chose anything by.
+
+    Returns:
+        DataFrame, one row a network (its first seed): network, accuracy on PublicTest and on PrivateTest, difference
+        (private minus public), its 95 % interval (of two independent shares, by Newcombe's method), loss on both.
+    """
+    accuracies = "PublicTest accuracy", "PrivateTest accuracy", "difference", "95 % interval"
+    columns = ("network", *accuracies, "PublicTest loss", "PrivateTest loss")
+    rows = []
+    for name in runs:
+        row = {"network": runs.label(name)}
+        if runs[name]:
+            scores = runs[name][0].metrics.set_index("test_set")
+            public, private = scores.loc["clean"], scores.loc["private"]
+            low, high = evaluation.difference_interval(private.accuracy, private.n, public.accuracy, public.n)
+            difference = f"{private.accuracy - public.accuracy:+.3f}", f"{low:+.3f} to {high:+.3f}"
+            cells = f"{public.accuracy:.3f}", f"{private.accuracy:.3f}", *difference
+            row |= zip(columns[1:], (*cells, f"{public.loss:.2f}", f"{private.loss:.2f}"))
+        rows.append(row)
+    return _table(columns, rows)
+
+
+def sections_and_whole(runs: Runs) -> pd.DataFrame:
+    """How far the report's fifth of the test images lies from the whole: the same distortion, the same networks.
+
+    Returns:
+        DataFrame, one row a distortion: distortion, images in the section, networks (of all seeds), section minus whole
+        in accuracy: mean over the networks, least, most; and the standard error of one such difference, by chance alone
+        (a section drawn at random without replacement, at the mean accuracy; a distortion that is drawn anew for the
+        section makes it a little larger).
+    """
+    scores = [run.metrics.set_index(["test_set", "layout"]) for seeds in runs.values() for run in seeds]
+    differences = ("mean difference", "least", "most")
+    columns = ("distortion", "images", "networks", *differences, "standard error by chance")
+    rows = [{"distortion": name} for name in distortions.NAMES]
+    for row in rows if scores else ():
+        name = row["distortion"]
+        whole, section = (np.array([frame.accuracy[name, part] for frame in scores]) for part in ("whole", "section"))
+        n, total, share = scores[0].n[name, "section"], scores[0].n[name, "whole"], whole.mean()
+        of_networks = section - whole
+        numbers = of_networks.mean(), of_networks.min(), of_networks.max()
+        row |= {"images": n, "networks": len(scores), **dict(zip(differences, (f"{x:+.3f}" for x in numbers)))}
+        row["standard error by chance"] = math.sqrt(share * (1 - share) * (1 / n - 1 / total))
+    return _table(columns, rows)
+
+
+def accuracy_without(runs: Runs, dataset: Dataset) -> pd.DataFrame:
+    """Clean accuracy on all test images, on those whose pixels do not occur in training, and on those that do.
+
+    Args:
+        dataset: the one that the networks were trained and tested on.
+
+    Returns:
+        DataFrame, one row a network (its first seed) and split: network, test split, accuracy, images left, accuracy on
+        these, difference, accuracy on the images that are not left (NaN where there are none).
+    """
+    left = ("images that training lacks", "accuracy on these", "difference", "accuracy on the others")
+    columns = ("network", "test set", "accuracy", *left)
+    images = duplicates.find(dataset)
+    trained = images.picture[images.split == "training"]
+    rows = []
+    for name in runs:
+        for test_set, split in (("clean", "public"), ("private", "private")):
+            row = {"network": runs.label(name), "test set": test_set}
+            if runs[name]:
+                hits = runs.per_image(name, test_set, "accuracy")[0]
+                known = images.picture[images.split == split].isin(trained)
+                new, others = hits[~known], hits[known].mean() if known.any() else np.nan
+                row |= zip(columns[2:], (hits.mean(), len(new), new.mean(), new.mean() - hits.mean(), others))
+            rows.append(row)
+    return _table(columns, rows)
+
+
+def _table(columns: tuple[str, ...], rows: list[dict]) -> pd.DataFrame:
+    """A table with these columns, which says "not run" where a row lacks one."""
+    return pd.DataFrame([[row.get(column, NOT_RUN) for column in columns] for row in rows], columns=list(columns))
+
+
+def _varied(line) -> str:
+    """What a published line's table varies."""
+    return "network" if line.factor == "model" else line.factor
+
+
+def _level(runs: Runs, line) -> str:
+    """What a published line's network is called beside the others of its table."""
+    return runs.label(line.experiment) if line.factor == "model" else line.level + runs.schedule(line.experiment)
+
+
+def _in_report_layout(scores: pd.DataFrame, test_set: str) -> pd.Series:
+    """The row of `Runs.scores` that the report's number stands beside: for a distortion, its section."""
+    return scores.loc[(test_set, "section" if test_set in distortions.NAMES else "whole")]
+
+
+def _span(low: float, high: float, digits: int) -> str:
+    return "one image" if np.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
