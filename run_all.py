@@ -242,7 +242,7 @@ def _changes(options, declared: dict) -> list[tuple[str, dict]]:
     for text in [*options.set, *([f"SEEDS={options.seeds}"] if options.seeds is not None else [])]:
         name, equals, value = text.partition("=")
         where = f"--set {text}" if text in options.set else f"--seeds {options.seeds}"
-        known = sorted({key for found in declared.values() for key in found} - RUN_WIDE.keys())
+        known = sorted({key for names in declared.values() for key in names} - RUN_WIDE.keys())
         if not equals:
             raise InputError(f"{where}: write NAME=VALUE")
         if name in RUN_WIDE:
@@ -347,13 +347,10 @@ def _cells(name: str) -> int:
 
 def _neighbours(name: str, plan: Plan) -> list[str]:
     """The notebooks before and after this one, where they have pages (or will have)."""
-    there = [
-        "",
-        *(other if other in plan.values or (plan.output / f"{other}.html").exists() else "" for other in NOTEBOOKS),
-        "",
-    ]
-    position = 1 + NOTEBOOKS.index(name)
-    return [there[position - 1], there[position + 1]]
+    paged = [other for other in NOTEBOOKS if other in plan.values or (plan.output / f"{other}.html").exists()]
+    position = NOTEBOOKS.index(name)
+    around = NOTEBOOKS[max(0, position - 1) : position], NOTEBOOKS[position + 1 : position + 2]
+    return [next((other for other in others if other in paged), "") for others in around]
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ import pandas as pd
 from ferhelpers import calibration, distortions, duplicates, evaluation
 from ferhelpers.data import CLASSES, Dataset
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published
-from ferhelpers.runs import NOT_RUN, Runs
+from ferhelpers.runs import INTERVALS, NOT_RUN, Runs
 
 NOT_PUBLISHED = "not published"
-INTERVAL = {"accuracy": ["low", "high"], "loss": ["loss_low", "loss_high"]}  # columns of Runs.scores
 
 
 def side_by_side(table: str, runs: Runs) -> pd.DataFrame:
@@ -58,7 +57,7 @@ def _beside(metric: str, line, scores: pd.DataFrame | None, several: bool) -> di
     cells = [NOT_RUN] * len(columns)
     if scores is not None:
         layout = _in_report_layout(scores, line.test_set)
-        low, high = layout[INTERVAL[metric]]
+        low, high = layout[INTERVALS[metric]]
         cells = (
             f"{layout[metric]:.{digits}f}",
             f"{scores.loc[(line.test_set, 'whole'), metric]:.{digits}f}",
@@ -90,7 +89,7 @@ def levels(tables: list[str], runs: Runs, metric: str) -> pd.DataFrame:
     for line in lines.itertuples():
         level, measured = _level(runs, line), (np.nan,) * 3
         if line.experiment in scores:
-            measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVAL[metric]]]
+            measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVALS[metric]]]
         else:
             level += f", {NOT_RUN}"
         rows.append((line.test_set, level, *measured, getattr(line, metric)))
