@@ -352,13 +352,10 @@ def _cells(name: str) -> int:
 
 def _neighbours(name: str, plan: Plan) -> list[str]:
     """The notebooks before and after this one, where they have pages (or will have)."""
-    there = [
-        "",
-        *(other if other in plan.values or (plan.output / f"{other}.html").exists() else "" for other in NOTEBOOKS),
-        "",
-    ]
-    position = 1 + NOTEBOOKS.index(name)
-    return [there[position - 1], there[position + 1]]
+    paged = [other for other in NOTEBOOKS if other in plan.values or (plan.output / f"{other}.html").exists()]
+    position = NOTEBOOKS.index(name)
+    around = NOTEBOOKS[max(0, position - 1) : position], NOTEBOOKS[position + 1 : position + 2]
+    return [next((other for other in others if other in paged), "") for others in around]
 
 
 if __name__ == "__main__":

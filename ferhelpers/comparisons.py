@@ -1,4 +1,4 @@
-"""Two networks on the same test images: their differences, and what these are made of.
+"""Two networks on the same test images: by how much they differ, and what a difference is made of.
 
 Only runs that are `Runs.alike` are compared. Where both networks have several seeds, an interval covers the choice of
 images and of seeds.

@@ -15,7 +15,7 @@ PUBLIC = sum(OFFICIAL_COUNTS["public"])  # images of the report's test set
 
 
 def confusion_check(runs: Runs) -> pd.DataFrame:
-    """Do the confusion matrices belong to the accuracies? The report's, and this run's in right and in wrong order.
+    """Do the confusion matrices belong to the accuracies? The report's, and this run's, also in a wrong order.
 
     Args:
         runs: the first seed is shown; networks that it does not name are left out, unless it is empty.

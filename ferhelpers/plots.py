@@ -51,7 +51,7 @@ STYLE = {
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the house style, matplotlib's own settings untouched; or say that the first argument is empty."""
+    """Draw in the house style, matplotlib's own settings untouched; where the first argument is empty: "not run"."""
 
     @functools.wraps(function)
     def draw(content, *args, **kwargs):
@@ -286,7 +286,7 @@ def sharpness(values: dict[str, np.ndarray]) -> Figure:
 
 
 def _bars(frame, group, series, quantity):
-    """Grouped horizontal bars (points, for a loss) with intervals and, of a column `published`, diamonds."""
+    """Grouped horizontal bars (points, for a loss) with intervals; a column `published` gives diamonds."""
 
     def table(column):
         return frame.pivot(index=group, columns=series, values=column).loc[groups, frame[series].unique()]

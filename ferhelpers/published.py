@@ -82,7 +82,7 @@ def by_network() -> pd.DataFrame:
 
 
 def published_value(experiment: str, test_set: str, metric: str) -> float:
-    """One number of the report's tables; on the distorted test set, if it has none, the mean of its sections."""
+    """One number of the report's tables; where it has none for the distorted test set, the mean of its sections."""
     lines = by_network()[metric][experiment]
     if test_set == "distorted_overall" and test_set not in lines:
         return float(lines[list(distortions.NAMES)].mean())

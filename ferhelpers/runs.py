@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 FORMAT = 6  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
 NOT_RUN = "not run"
+STARTS = {"none": "random weights", "imagenet": "ImageNet weights"}
+INTERVALS = {"accuracy": ["low", "high"], "loss": ["loss_low", "loss_high"]}  # metric -> its columns in `Runs.scores`
 
 
 class Predictions:
@@ -189,21 +191,16 @@ class Runs(dict[str, list[Run]]):
         if not self[name] or self.one_schedule(*self):
             return ""
         epochs = self.epochs(name)
-        rates = {
-            other: run.config["experiment"]["learning_rate"]
-            for other, run in self.first().items()
-            if self.epochs(other) == epochs
-        }
-        return f", {epochs} epochs" + (f" at rate {rates[name]:g}" if len(set(rates.values())) > 1 else "")
+        rates = {other: run.config["experiment"]["learning_rate"] for other, run in self.first().items()}
+        several = len({rate for other, rate in rates.items() if self.epochs(other) == epochs}) > 1
+        return f", {epochs} epochs" + (f" at rate {rates[name]:g}" if several else "")
 
     def label(self, name: str) -> str:
-        """What tables call an experiment: EfficientNet with its first weights, each with its `schedule`."""
+        """What tables call an experiment: EfficientNet with the weights it started from, each with its `schedule`."""
         start = ""
         if name == "efficientnet" and self[name]:
             weights = self[name][0].config["experiment"]["weights"]
-            start = (
-                f" ({ {'none': 'random weights', 'imagenet': 'ImageNet weights'}.get(weights, 'weights from a file') })"
-            )
+            start = f" ({STARTS.get(weights, 'weights from a file')})"
         return NETWORKS.get(name, name) + start + self.schedule(name)
 
     def not_run(self, *names: str) -> pd.DataFrame | None:
@@ -250,15 +247,13 @@ class Runs(dict[str, list[Run]]):
         """
         by_set = pd.concat([run.metrics for run in self[name]]).groupby(["test_set", "layout"], sort=False)
         frame = by_set.mean()
-        for metric in evaluation.MEASURES:
+        for metric in INTERVALS:
             frame[f"{metric}_least"], frame[f"{metric}_most"] = by_set[metric].min(), by_set[metric].max()
         if len(self[name]) > 1:
             for test_set, layout in frame.index:
                 predictions = [evaluation.predictions(run, test_set, layout) for run in self[name]]
-                for metric, columns, most in (
-                    ("accuracy", ["low", "high"], 1),
-                    ("loss", ["loss_low", "loss_high"], None),
-                ):
+                for metric, columns in INTERVALS.items():
                     values = np.array([evaluation.MEASURES[metric](*of_seed) for of_seed in predictions])
+                    most = 1 if metric == "accuracy" else None
                     frame.loc[(test_set, layout), columns] = np.clip(evaluation.mean_interval(values), 0, most)
         return frame

@@ -14,10 +14,9 @@ import pandas as pd
 from ferhelpers import calibration, distortions, duplicates, evaluation
 from ferhelpers.data import CLASSES, Dataset
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published
-from ferhelpers.runs import NOT_RUN, Runs
+from ferhelpers.runs import INTERVALS, NOT_RUN, Runs
 
 NOT_PUBLISHED = "not published"
-INTERVAL = {"accuracy": ["low", "high"], "loss": ["loss_low", "loss_high"]}  # columns of Runs.scores
 
 
 def side_by_side(table: str, runs: Runs) -> pd.DataFrame:
@@ -59,7 +58,7 @@ def _beside(tables: list[str], runs: Runs, layout: str) -> pd.DataFrame:
             if line.experiment in scores:
                 layouts = dict.fromkeys(distortions.NAMES, layout)
                 of_line = scores[line.experiment].loc[(line.test_set, layouts.get(line.test_set, "whole"))]
-                measured = f"{of_line[metric]:.{digits}f} ({_span(*of_line[INTERVAL[metric]], digits)})"
+                measured = f"{of_line[metric]:.{digits}f} ({_span(*of_line[INTERVALS[metric]], digits)})"
                 difference = f"{of_line[metric] - value:+.{digits}f}"
             columns = f"{metric}: report", f"{metric}: here", f"{metric}: difference"
             row |= zip(columns, (f"{value:.{digits}f}", measured, difference))
@@ -86,7 +85,7 @@ def levels(tables: list[str], runs: Runs, metric: str) -> pd.DataFrame:
     for line in lines.itertuples():
         level, measured = _level(runs, line), (np.nan,) * 3
         if line.experiment in scores:
-            measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVAL[metric]]]
+            measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVALS[metric]]]
         else:
             level += f", {NOT_RUN}"
         rows.append((line.test_set, level, *measured, getattr(line, metric)))

@@ -253,7 +253,7 @@ ARGUMENTS = [
     (["--only", ""], "no notebook ''"),
     (["--only", "03;05"], "no notebook '03;05'"),
     (["--set", "EPOCHS"], "--set EPOCHS: write NAME=VALUE"),
-    (["--set", "epochs=1"], "no chosen notebook has a parameter epochs; there are BATCH_SIZE, EPOCHS"),
+    (["--set", "epochs=1"], "no chosen notebook has a parameter epochs; there are ANNEALING, BATCH_SIZE, EPOCHS"),
     (["--only", "01", "--set", "WIDTH=1"], "no chosen notebook has a parameter WIDTH"),
     (["--set", "DATA=builtin"], "use --data instead"),
     (["--set", "OUTPUT=x"], "use --output instead"),

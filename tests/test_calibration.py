@@ -63,31 +63,6 @@ def test_wrong_shapes_are_refused():
         calibration.temperature(np.zeros((3, 6)), np.zeros(3, int))
 
 
-def test_a_gap_of_confidence_alone_is_no_skill():
-    """Two networks that recognise the same images, one surer than the other."""
-    runs = Runs(final=[fake_runs.FakeRun(0.6, confidence=2.0)], baseline=[fake_runs.FakeRun(0.6, confidence=9.0)])
-    gaps = comparisons.loss_gaps(runs, "final", "baseline")
-    assert list(gaps["test set"])[0] == "clean" and len(gaps) == 6
-    assert (gaps["gap in loss"] < -1).all()
-    np.testing.assert_allclose(gaps[["left", "left at best"]], 0, atol=1e-4)
-    np.testing.assert_allclose(gaps["left"] + gaps["confidence"], gaps["gap in loss"])
-
-
-def test_a_gap_of_skill_stays_at_any_confidence():
-    runs = Runs(final=[fake_runs.FakeRun(0.8, confidence=2.0)], baseline=[fake_runs.FakeRun(0.5, confidence=2.0)])
-    gaps = comparisons.loss_gaps(runs, "final", "baseline")
-    assert (gaps[["left", "left at best"]] < -0.3).all(axis=None)
-
-
-def test_confidence_that_clean_images_do_not_show_is_left_but_not_at_the_best_temperature():
-    """Of two networks that recognise the same images one is too sure of itself under occlusion, and there alone."""
-    calm, sure = fake_runs.FakeRun(0.6, confidence=2.0), fake_runs.FakeRun(0.6, confidence=2.0)
-    clean, sure.logits = sure.logits, lambda test_set: clean(test_set) * (5 if test_set == "occlusion" else 1)
-    gaps = comparisons.loss_gaps(Runs(final=[calm], baseline=[sure]), "final", "baseline").set_index("test set")
-    np.testing.assert_allclose(gaps.drop(index="occlusion").drop(columns="95 % interval of left"), 0, atol=1e-4)
-    assert gaps.left["occlusion"] < -1 and gaps["left at best"]["occlusion"] == pytest.approx(0, abs=1e-4)
-
-
 def test_a_network_that_was_not_run_is_left_out_or_named():
     runs = Runs(final=[fake_runs.FakeRun(0.6)], baseline=[])
     assert set(tables.calibration_table(runs).network) == {"final"}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from fake_runs import FakeRun
 
-from ferhelpers import claims, comparisons, evaluation
+from ferhelpers import claims, evaluation
 from ferhelpers.claims import CONTRADICTED, NOT_RUN, OTHERWISE, SUPPORTED, UNDECIDED
 from ferhelpers.comparisons import Comparison
 from ferhelpers.errors import InputError
@@ -16,7 +16,7 @@ from ferhelpers.runs import Runs
 
 
 def curves(epochs=100, rise=0.02, training_end=0.1):
-    """Validation loss falls to 1.0 at epoch 25 and then rises by `rise` an epoch; the training loss falls throughout."""
+    """Validation loss falls to 1.0 at epoch 25 and then rises by `rise` an epoch; training loss falls throughout."""
     epoch = np.arange(1, epochs + 1)
     validation = np.where(epoch <= 25, 2 - 0.04 * epoch, 1 + rise * (epoch - 25))
     return {"epoch": epoch, "val_loss": validation, "loss": np.linspace(2, training_end, epochs)}
@@ -419,35 +419,3 @@ def test_distorted_claims_are_judged_on_the_whole_distorted_sets():
     runs = study(final=(0.6, 2))
     runs["final"][0]._logits["sections"][:] = 0  # spoilt: must not matter to the conclusions
     assert verdict(runs, ACCURACY_EFFICIENTNET) == SUPPORTED
-
-
-def test_orders_that_the_report_found():
-    """Between 1 and 2 blocks the report finds the first more accurate on three sets, and its loss lower on one."""
-    of_one = dict.fromkeys(("gaussian_blur", "salt_pepper", "speckle"), (0.6, 2.0))
-    runs = Runs(
-        blocks_1=[FakeRun(0.4, per_set=of_one)],
-        blocks_2=[FakeRun(0.5)],
-        blocks_3=[FakeRun(0.5, epochs=100)],
-        blocks_4=[],
-    )
-    frame = comparisons.orders(runs).set_index("networks")
-    assert len(frame) == 6
-    (same,) = [row for name, row in frame.iterrows() if name.startswith("1 block") and "2 blocks" in name]
-    # a fixed confidence makes the loss follow the accuracy: the two sets on which the report's do not are the other way
-    assert same.tolist() == ["1 of 100", "6 of 6", 6, 0, "4 of 6", 4, 2]
-    other = comparisons.orders(Runs(blocks_1=[FakeRun(0.5)], blocks_2=[FakeRun(0.4, per_set=of_one)])).iloc[0]
-    assert other.tolist()[2:] == ["0 of 6", 0, 6, "2 of 6", 2, 4]
-    assert set(frame[frame.index.str.contains("3 blocks") & ~frame.index.str.contains("4 blocks")].iloc[0][1:]) == {
-        claims.OTHERWISE
-    }
-    assert set(frame[frame.index.str.contains("4 blocks")].iloc[0][1:]) == {NOT_RUN}
-
-
-def test_orders_leave_out_ties_and_what_is_within_chance():
-    """Dropout 0.5 and 0.65 are equally accurate under Gaussian noise in the report."""
-    runs = Runs({"dropout_0.5": [FakeRun(0.5)], "dropout_0.65": [FakeRun(0.499)]})
-    frame = comparisons.orders(runs)
-    assert (
-        frame["accuracy: as in the report"][0].endswith("of 5")
-        and frame["accuracy: clearly"][0] == frame["accuracy: clearly reversed"][0] == 0
-    )

@@ -1,86 +1,36 @@
-"""The published numbers hold together, and stand beside those of a run as they should."""
+"""The numbers of a run stand beside the report's as they should."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from fake_runs import FakeRun, logits_for
 
 from ferhelpers import comparisons, distortions, evaluation, experiments, tables
 from ferhelpers.data import CLASSES
-from ferhelpers.errors import InputError
-from ferhelpers.published import NETWORKS, TEST_SETS, published, published_confusions
+from ferhelpers.published import NETWORKS, published
 from ferhelpers.runs import Runs
 
-TABLES = ("6.1.2", "6.1.3", *map(str, range(1, 21)))
-ROWS = {"6.1.2": 1, "6.1.3": 1, "1": 6, "2": 6} | {str(t): 5 for t in range(3, 9)} | {str(t): 3 for t in range(9, 21)}
 
-
-def complete(n=100, **changes):
-    return Runs({name: [FakeRun(n=n, **changes)] for name in NETWORKS})
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_every_table_is_there(table):
-    lines = published(table)
-    assert len(lines) == ROWS[table]
-    assert lines["accuracy"].between(0.1, 0.7).all() and lines["loss"].between(1, 20).all()
-    assert not lines.isna().any(axis=None)
-
-
-def test_published_holds_nothing_else():
-    frame = published()
-    assert set(frame["table"]) == set(TABLES) and len(frame) == sum(ROWS.values()) == 80
-    assert set(frame["experiment"]) <= set(NETWORKS)
-    assert set(frame["test_set"]) == {*TEST_SETS, "distorted_overall"}
+def side_by_side(table, **runs):
+    """The table, by what it varies."""
+    frame = tables.side_by_side(table, Runs(runs))
+    return frame.set_index(frame.columns[0])
 
 
 def test_every_training_of_the_study_has_a_row_in_the_overview():
     assert set(experiments.everything(experiments.Settings())) == set(NETWORKS)
 
 
-def test_unknown_table_is_named():
-    with pytest.raises(InputError, match="'21'"):
-        published("21")
-
-
-def test_published_cannot_be_spoilt_by_its_reader():
-    frame = published()
-    frame["accuracy"] = 0
-    assert published()["accuracy"].min() > 0.1
-
-
-@pytest.mark.parametrize("blocks, dropout", [(str(t), str(t + 6)) for t in range(3, 9)])
-def test_four_blocks_are_the_thirty_percent_row(blocks, dropout):
-    four = published(blocks).set_index("level").loc["4"]
-    thirty = published(dropout).set_index("level").loc["0.3"]
-    assert four[["test_set", "accuracy", "loss"]].tolist() == thirty[["test_set", "accuracy", "loss"]].tolist()
-
-
-def test_the_baseline_of_the_last_tables_is_the_one_with_separate_validation():
-    earlier = pd.concat([published("6.1.3"), published("2")]).set_index("test_set")
-    for table in range(15, 21):
-        line = published(str(table)).set_index("level").loc["baseline"]
-        assert earlier.loc[line["test_set"], ["accuracy", "loss"]].tolist() == line[["accuracy", "loss"]].tolist()
-
-
-def test_published_confusions_are_three_matrices_of_the_same_images():
-    matrices = published_confusions()
-    assert list(matrices) == ["baseline_test_validation", "baseline", "final"]
-    for matrix in matrices.values():
-        assert matrix.shape == (7, 7) and matrix.sum() == 3589
-        assert matrix.sum(axis=1).tolist() == [511, 49, 516, 903, 597, 381, 632]
-
-
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", published()["table"].unique())
 def test_no_cell_is_empty(table):
-    for runs in (Runs(), Runs(final=[]), complete(), Runs(blocks_2=[FakeRun(n=100)] * 2, final=[FakeRun(n=100)])):
+    run = FakeRun(n=100)
+    for runs in (Runs(), Runs(final=[]), Runs.fromkeys(NETWORKS, [run]), Runs(blocks_2=[run] * 2, final=[run])):
         frame = tables.side_by_side(table, runs)
-        assert len(frame) == ROWS[table]
+        assert len(frame) == len(published(table))
         assert not frame.isna().any(axis=None) and not (frame == "").any(axis=None)
 
 
 def test_what_was_not_run_says_so():
-    frame = tables.side_by_side("15", Runs(final=[FakeRun(0.6)])).set_index("network")
+    frame = side_by_side("15", final=[FakeRun(0.6)])
     measured = [column for column in frame if not column.endswith("report")]
     assert (frame.loc[["baseline", "EfficientNetB0"], measured] == "not run").all(axis=None)
     assert not (frame.loc["final", measured] == "not run").any()
@@ -88,8 +38,7 @@ def test_what_was_not_run_says_so():
 
 
 def test_a_clean_table_by_hand():
-    runs = Runs(blocks_1=[FakeRun(0.52, n=1000)], blocks_2=[FakeRun(0.622, n=1000)])
-    frame = tables.side_by_side("3", runs).set_index("blocks")
+    frame = side_by_side("3", blocks_1=[FakeRun(0.52, n=1000)], blocks_2=[FakeRun(0.622, n=1000)])
     assert frame.loc["1", "accuracy: this run"] == frame.loc["1", "accuracy: whole set"] == "0.520"
     assert frame.loc["1", "accuracy: difference"] == "+0.011"
     assert frame.loc["1", "accuracy: 95 % interval"] == "0.489 to 0.551"
@@ -100,16 +49,15 @@ def test_a_clean_table_by_hand():
 
 def test_inside_turns_with_the_measured_number():
     for accuracy, inside in ((0.52, "yes"), (0.60, "no"), (0.42, "no")):
-        frame = tables.side_by_side("3", Runs(blocks_1=[FakeRun(accuracy, n=1000)]))
-        assert frame.loc[0, "accuracy: inside"] == inside
+        assert side_by_side("3", blocks_1=[FakeRun(accuracy)]).loc["1", "accuracy: inside"] == inside
     # the report's loss is 1.79; with logit 2 and accuracy a the loss is 2.595 - 2 a, give or take 0.06
     for accuracy, inside in ((0.40, "yes"), (0.55, "no")):
-        assert tables.side_by_side("3", Runs(blocks_1=[FakeRun(accuracy, n=1000)])).loc[0, "loss: inside"] == inside
+        assert side_by_side("3", blocks_1=[FakeRun(accuracy)]).loc["1", "loss: inside"] == inside
 
 
 def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
     run = FakeRun(n=1000, per_set={"speckle": (0.9, 2), "sections": (0.2, 2)})
-    row = tables.side_by_side("7", Runs(blocks_3=[run])).set_index("blocks").loc["3"]
+    row = side_by_side("7", blocks_3=[run]).loc["3"]
     part = distortions.sections(1000)[distortions.NAMES.index("speckle")]
     section = evaluation.accuracy(run.logits("sections")[part], run.labels("sections")[part])
     assert row["accuracy: this run"] == f"{section:.3f}" and row["accuracy: whole set"] == "0.900"
@@ -118,33 +66,27 @@ def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
 
 def test_overall_is_the_set_of_sections():
     run = FakeRun(n=1000, per_set={"sections": (0.34, 2)})
-    frame = tables.side_by_side("2", Runs(baseline=[run])).set_index("test set")
+    frame = side_by_side("2", baseline=[run])
     assert frame.loc["distorted_overall", "accuracy: this run"] == "0.340"
     assert frame.loc["distorted_overall", "accuracy: inside"] == "yes"
 
 
 def test_seeds_give_mean_and_range():
-    runs = Runs(final=[FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)])
-    frame = tables.side_by_side("15", runs).set_index("network")
+    seeds = [FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)]
+    frame = side_by_side("15", final=seeds)
     assert frame.loc["final", "accuracy: this run"] == "0.590"
     assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
     assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
-    assert not any(column.endswith("over seeds") for column in tables.side_by_side("15", Runs(final=runs["final"][:1])))
-    apart = Runs(
-        final=[FakeRun(0.15), FakeRun(0.25, confidence=9)]
-    )  # so far that the interval would leave what is possible
-    intervals = (
-        tables.side_by_side("15", apart)
-        .set_index("network")
-        .loc["final", ["accuracy: 95 % interval", "loss: 95 % interval"]]
-    )
-    assert all(interval.startswith("0.0") for interval in intervals)
+    assert not any(column.endswith("over seeds") for column in side_by_side("15", final=seeds[:1]))
+    apart = side_by_side("15", final=[FakeRun(0.15), FakeRun(0.25, confidence=9)])
+    for metric in ("accuracy", "loss"):  # so far apart that the interval would leave what is possible
+        assert apart.loc["final", f"{metric}: 95 % interval"].startswith("0.0")
 
 
 def test_four_blocks_and_dropout_30_are_one_training():
     run = [FakeRun(0.55)]
-    assert tables.side_by_side("9", Runs(blocks_4=run)).loc[0, "accuracy: this run"] == "0.550"
-    assert tables.side_by_side("3", Runs(blocks_4=run)).loc[3, "accuracy: this run"] == "0.550"
+    assert side_by_side("9", blocks_4=run).loc["0.3", "accuracy: this run"] == "0.550"
+    assert side_by_side("3", blocks_4=run).loc["4", "accuracy: this run"] == "0.550"
 
 
 @pytest.mark.parametrize(
@@ -160,10 +102,8 @@ def test_efficientnet_says_where_it_started(weights, said):
 
 def test_overview_has_every_network_and_no_empty_cell():
     assert len(tables.overview(Runs())) == len(NETWORKS)
-    runs = Runs(
-        final=[FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})], no_normalisation=[FakeRun(0.5)]
-    )
-    frame = tables.overview(runs)
+    final = FakeRun(0.6, per_set={"private": (0.58, 2), "sections": (0.3, 2)})
+    frame = tables.overview(Runs(final=[final], no_normalisation=[FakeRun(0.5)]))
     assert not frame.isna().any(axis=None)
     frame = frame.set_index("network")
     assert frame.loc["final", ["accuracy: report", "accuracy: this run"]].tolist() == ["0.596", "0.600"]
@@ -255,31 +195,6 @@ def test_recalls_to_draw_are_those_of_the_classes():
     assert ((frame.low < frame.measured) & (frame.measured < frame.high)).all()
 
 
-def test_networks_are_told_apart_by_their_epochs_where_they_had_no_common_schedule():
-    names = ("baseline", "final", "efficientnet", "blocks_2")
-    short = Runs({name: [FakeRun(n=100, epochs=1 + (name != "efficientnet"), study_epochs=2)] for name in names})
-    assert short.one_schedule(*names) and short.label("final") == "final"
-    mixed = Runs({**short, "final": [FakeRun(n=100, epochs=55, study_epochs=100)]})
-    assert not mixed.one_schedule(*names) and mixed.one_schedule("baseline", "blocks_2", "not run")
-    assert mixed.label("final") == "final, 55 of 55 epochs"
-    assert mixed.label("efficientnet") == "EfficientNetB0 (random weights), 1 of 20 epochs"
-    assert tables.side_by_side("3", mixed)["blocks"].tolist() == ["1", "2, 2 of 100 epochs", "3", "4", "5"]
-    assert tables.overview(mixed).set_index("network").epochs["final, 55 of 55 epochs"] == "55 of 55"
-
-
-@pytest.mark.parametrize("change", [{"study_epochs": 3}, *({name: 0.5} for name in ("learning_rate", "decay"))])
-def test_one_schedule_is_one_share_of_the_epochs_at_one_pace(change):
-    assert Runs(a=[FakeRun(epochs=2)], b=[FakeRun(epochs=1, study_epochs=2)]).one_schedule("a", "b")
-    assert not Runs(a=[FakeRun(epochs=2)], b=[FakeRun(epochs=2, **change)]).one_schedule("a", "b")
-
-
-def test_runs_that_followed_the_report_s_schedule():
-    reported = FakeRun(epochs=55, study_epochs=100)
-    runs = Runs(final=[reported, FakeRun(epochs=54)], baseline=[FakeRun(epochs=55)], mine=[FakeRun(epochs=100)])
-    assert runs.as_reported() == {"final": [reported], "baseline": [], "mine": []}
-    assert runs["another"] == [] and "another" not in runs
-
-
 def test_what_lacks_a_run_is_a_table_that_says_so():
     runs = Runs(final=[FakeRun(0.6)], baseline=[])
     assert comparisons.compared(runs, "final", "baseline").to_dict("records") == [
@@ -319,33 +234,8 @@ def test_sections_without_any_run_are_marked():
 
 
 def test_intervals_over_seeds_are_wider_than_those_of_one():
-    one = (
-        tables.side_by_side("15", Runs(final=[FakeRun(0.6)]))
-        .set_index("network")
-        .loc["final", "accuracy: 95 % interval"]
+    (low, high), (lower, higher) = (
+        map(float, side_by_side("15", final=seeds).loc["final", "accuracy: 95 % interval"].split(" to "))
+        for seeds in ([FakeRun(0.6)], [FakeRun(0.5), FakeRun(0.6), FakeRun(0.7)])
     )
-    apart = [FakeRun(0.5), FakeRun(0.6), FakeRun(0.7)]
-    several = tables.side_by_side("15", Runs(final=apart)).set_index("network").loc["final", "accuracy: 95 % interval"]
-    (low, high), (lower, higher) = (map(float, text.split(" to ")) for text in (one, several))
     assert lower < low - 0.02 and higher > high + 0.02
-
-
-def test_means_and_difference_of_compared_networks_are_of_the_same_seeds():
-    frame = comparisons.compared(Runs(final=[FakeRun(0.5), FakeRun(0.7)], baseline=[FakeRun(0.5)]), "final", "baseline")
-    assert frame.loc[0, ["accuracy: final", "accuracy: baseline", "accuracy: difference"]].tolist() == [
-        0.5,
-        0.5,
-        "+0.000",
-    ]
-
-
-def test_compared_networks_differ_by_what_they_differ():
-    frame = comparisons.compared(Runs(final=[FakeRun(0.6)], baseline=[FakeRun(0.5)]), "final", "baseline").set_index(
-        "test set"
-    )
-    assert list(frame.index) == ["clean", *distortions.NAMES, "private"]
-    line = frame.loc["clean"]
-    assert (line["accuracy: final"], line["accuracy: baseline"], line["accuracy: difference"]) == (0.6, 0.5, "+0.100")
-    low, high = map(float, line["accuracy: 95 % interval"].split(" to "))
-    assert 0.07 < low < 0.1 < high < 0.13
-    assert float(line["loss: difference"]) < 0 and float(line["accuracy: p"]) < 1e-9
