@@ -85,7 +85,7 @@ def levels(tables: list[str], runs: Runs, metric: str) -> pd.DataFrame:
     for line in lines.itertuples():
         level, measured = _level(runs, line), (np.nan,) * 3
         if line.experiment in scores:
-            measured = _in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVALS[metric]]]
+            measured = in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVALS[metric]]]
         else:
             level += f", {NOT_RUN}"
         rows.append((line.test_set, level, *measured, getattr(line, metric)))
@@ -145,7 +145,7 @@ def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
         scores = runs.scores(name) if runs[name] else None
         row = {"network": runs.label(name), "epochs": runs.epochs(name), "seeds": len(runs[name])}
         for test_set in TEST_SETS:
-            cell = NOT_RUN if scores is None else f"{_in_report_layout(scores, test_set)[metric]:.{digits}f}"
+            cell = NOT_RUN if scores is None else f"{in_report_layout(scores, test_set)[metric]:.{digits}f}"
             if (name, test_set) in lines.index:
                 cell += f" ({lines[name, test_set]:.{digits}f})"
             row[test_set.replace("_", " ")] = cell
@@ -181,7 +181,7 @@ def readings(runs: Runs) -> pd.DataFrame:
                 continue
             scores = runs.scores(name)
             here = pd.DataFrame(
-                {test_set: _in_report_layout(scores, test_set)[list(DIGITS)] for test_set in TEST_SETS}
+                {test_set: in_report_layout(scores, test_set)[list(DIGITS)] for test_set in TEST_SETS}
             ).T
             factors = np.exp(np.abs(np.log(here.loss.astype(float) / report.loss)))
             rows.append(
@@ -407,7 +407,7 @@ def _level(runs: Runs, line) -> str:
     return runs.label(line.experiment) if line.factor == "model" else line.level + runs.schedule(line.experiment)
 
 
-def _in_report_layout(scores: pd.DataFrame, test_set: str) -> pd.Series:
+def in_report_layout(scores: pd.DataFrame, test_set: str) -> pd.Series:
     """The row of `Runs.scores` that the report's number stands beside: for a distortion, its section."""
     return scores.loc[(test_set, "section" if test_set in distortions.NAMES else "whole")]
 
