@@ -26,7 +26,7 @@ def bright_or_dark():
 
 
 def two_stages():
-    """`edges` finds vertical edges at full size; `deep`, after pooling, passes them on; class 0 wants them, class 1 does not."""
+    """`edges` finds vertical edges at full size; `deep`, after pooling, passes them on; only class 0 wants them."""
     inputs = keras.Input((SIDE, SIDE, 1))
     x = layers.Conv2D(1, 3, padding="same", activation="relu", name="edges")(inputs)
     x = layers.MaxPooling2D()(x)
