@@ -28,10 +28,8 @@ def study(n=1000, **accuracies):
     names = {**dict.fromkeys(NETWORKS, (0.5, 2.0)), **given}
     weights = {"efficientnet": "imagenet"}
     return Runs(
-        {
-            name: [FakeRun(*value, n=n, history=curves(), weights=weights.get(name, "none"))]
-            for name, value in names.items()
-        }
+        (name, [FakeRun(*value, n=n, history=curves(), weights=weights.get(name, "none"))])
+        for name, value in names.items()
     )
 
 
@@ -166,9 +164,8 @@ def test_hypothesis_1_turns_with_the_best_network():
     beaten = study(blocks_3=(0.6, 2), blocks_2=(0.7, 2))
     assert verdict(beaten, HYPOTHESIS_1) == CONTRADICTED
     assert row(beaten, HYPOTHESIS_1)["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.600"
-    assert (
-        "3 blocks against 2 blocks on clean, accuracy higher by -10.00 points" in row(beaten, HYPOTHESIS_1)["evidence"]
-    )
+    lead = "3 blocks against 2 blocks on clean, accuracy higher by -10.00 points"
+    assert lead in row(beaten, HYPOTHESIS_1)["evidence"]
 
 
 def test_hypothesis_1_is_judged_on_each_test_set_alone():
@@ -293,7 +290,7 @@ def test_disgust_without_images():
 
 
 def with_classes(better, worse):
-    """Baseline right on half of each class; final on 80 % of the classes `better`, 20 % of `worse`, half of the rest."""
+    """Baseline right on half of each class; final on 80 % of those `better`, 20 % of `worse`, half of the rest."""
     baseline, final = FakeRun(0.5, n=3000, history=curves()), FakeRun(0.5, n=3000, history=curves())
     for label in range(7):
         images = np.flatnonzero(final.labels("clean") == label)
@@ -401,9 +398,8 @@ def test_the_easiest_distortion_is_judged_on_the_same_images():
     runs = Runs(baseline=[FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0), "occlusion": (0.6, 2.0)})])
     assert verdict(runs, accurate) == CONTRADICTED and verdict(runs, certain) == SUPPORTED
     assert row(runs, accurate)["this run"] == "occlusion: 0.600"
-    assert row(runs, accurate)["evidence"].endswith(claims.NOISE) and not row(runs, certain)["evidence"].endswith(
-        claims.NOISE
-    )
+    assert row(runs, accurate)["evidence"].endswith(claims.NOISE)
+    assert not row(runs, certain)["evidence"].endswith(claims.NOISE)
     runs = Runs(baseline=[FakeRun(0.4, per_set={"gaussian_noise": (0.5, 2.0)})])
     assert verdict(runs, accurate) == SUPPORTED and verdict(runs, certain) == CONTRADICTED
 

@@ -10,17 +10,13 @@ from ferhelpers.runs import NOT_RUN, Runs
 
 def test_means_and_difference_of_compared_networks_are_of_the_same_seeds():
     frame = comparisons.compared(Runs(final=[FakeRun(0.5), FakeRun(0.7)], baseline=[FakeRun(0.5)]), "final", "baseline")
-    assert frame.loc[0, ["accuracy: final", "accuracy: baseline", "accuracy: difference"]].tolist() == [
-        0.5,
-        0.5,
-        "+0.000",
-    ]
+    columns = ["accuracy: final", "accuracy: baseline", "accuracy: difference"]
+    assert frame.loc[0, columns].tolist() == [0.5, 0.5, "+0.000"]
 
 
 def test_compared_networks_differ_by_what_they_differ():
-    frame = comparisons.compared(Runs(final=[FakeRun(0.6)], baseline=[FakeRun(0.5)]), "final", "baseline").set_index(
-        "test set"
-    )
+    runs = Runs(final=[FakeRun(0.6)], baseline=[FakeRun(0.5)])
+    frame = comparisons.compared(runs, "final", "baseline").set_index("test set")
     assert list(frame.index) == ["clean", *distortions.NAMES, "private"]
     line = frame.loc["clean"]
     assert (line["accuracy: final"], line["accuracy: baseline"], line["accuracy: difference"]) == (0.6, 0.5, "+0.100")

@@ -92,6 +92,16 @@ def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_
     assert dataset is study.dataset and store.folder == tmp_path / "out" / "runs" and options == {"seeds": 4}
 
 
+def test_stored_results_are_shown_instead_of_training(scope, monkeypatch, tmp_path, capsys):
+    asked = STUDY["05_dropout_ablation"](Settings(seed=3))
+    stored = Runs({**dict.fromkeys(asked, []), "blocks_4": [stored_run(asked["blocks_4"], tmp_path / "four")]})
+    monkeypatch.setattr(notebook, "Results", lambda folder: SimpleNamespace(find_all=lambda *arguments: stored))
+    study = notebook.begin("05_dropout_ablation", {**scope, "RESULTS": "earlier", "SEEDS": 1})
+    assert study.train(STUDY["05_dropout_ablation"]) is stored
+    lacking = [f"dropout_{rate}: not among the stored results" for rate in (0.5, 0.65)]
+    assert capsys.readouterr().out.splitlines()[-3:] == ["blocks_4: four", *lacking]
+
+
 def test_a_figure_is_shown_with_its_alt_text_kept_and_closed(scope, shown, tmp_path):
     study = notebook.begin("01_data", scope)
     fig, axes = plt.subplots(figsize=(2, 2))

@@ -197,9 +197,8 @@ def test_recalls_to_draw_are_those_of_the_classes():
 
 def test_what_lacks_a_run_is_a_table_that_says_so():
     runs = Runs(final=[FakeRun(0.6)], baseline=[])
-    assert comparisons.compared(runs, "final", "baseline").to_dict("records") == [
-        {"network": "baseline", "result": "not run"}
-    ]
+    missing = comparisons.compared(runs, "final", "baseline")
+    assert missing.to_dict("records") == [{"network": "baseline", "result": "not run"}]
     assert Runs(final=[]).histories() == Runs(final=[]).confusions() == {}
     assert tables.recalls(runs).network.unique().tolist() == ["final"]
     frame = tables.public_and_private(runs).set_index("network")
