@@ -1,4 +1,4 @@
-"""The stored results are whole, hold numbers only, and the README's table is theirs."""
+"""The stored results are whole, hold numbers only, and the pages made from them are theirs."""
 
 import sys
 from pathlib import Path
@@ -15,8 +15,9 @@ sys.path.insert(0, str(ROOT / "results"))
 import summary  # noqa: E402
 
 
-def test_the_readme_shows_the_stored_results():
-    assert f"<!-- results -->\n{summary.summary()}\n<!-- end of results -->" in summary.README.read_text()
+@pytest.mark.parametrize("name, text", [("answer", "answer"), ("findings", "findings"), ("results", "results_page")])
+def test_pages_show_the_stored_results(name, text):
+    assert f"<!-- {name} -->\n{getattr(summary, text)()}\n<!-- end of {name} -->" in summary.PAGES[name].read_text()
 
 
 @pytest.mark.parametrize("run", Results(summary.RESULTS).runs, ids=lambda run: run.folder.name)
