@@ -102,7 +102,7 @@ def test_the_published_numbers_against_a_constant_prediction():
 
 
 def test_leads_within_the_choice_of_images():
-    """Newcombe's interval of Table 20's lead, 0.443 against 0.373 of 717; no ablation has a clear lead over the second."""
+    """Newcombe's interval of Table 20's lead, 0.443 against 0.373 of 717; in no ablation is a lead clear."""
     frame = defects.margins([str(table) for table in range(3, 21)]).set_index("table")
     row = frame.loc["20"]
     columns = ["images", "most accurate", "second: network", "second: lead"]
