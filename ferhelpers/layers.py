@@ -20,7 +20,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Keras' own layer computes in float32 with several passes over memory, also under mixed precision; on a CPU that
     costs as much as the convolutions. Outputs, gradients, moving statistics and saved weights are those of Keras'
-    layer (see tests/test_layers.py); on JAX it is Keras' layer. Used in: every CNN of the series.
+    layer (see tests/test_layers.py); on JAX it is Keras' layer.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -53,7 +53,7 @@ class RandomWarp(keras.layers.Layer):
         flip: whether to mirror half of the images.
         seed: integer seed of its random numbers.
 
-    Call: float (N, S, S, 1), 0..255 -> the same shape and range. Used in: 03, 06, 07.
+    Call: float (N, S, S, 1), 0..255 -> the same shape and range.
     """
 
     ENLARGE = 3  # odd, so that the grid of the enlarged image holds the original pixels

@@ -16,6 +16,7 @@ from keras import layers
 from ferhelpers import efficientnet_lite
 from ferhelpers.data import CLASSES, IMAGE_SIZE
 from ferhelpers.errors import InputError
+from ferhelpers.experiments import weights_file
 from ferhelpers.layers import BatchNormalization, RandomWarp
 
 BLOCKS = ((64, 2), (128, 3), (256, 4), (256, 4), (512, 4))  # (filters, convolutions) of each block, report 5.2
@@ -174,7 +175,6 @@ def _weights_from_file(path: str) -> list:
 
 
 def _md5(path: str) -> str:
-    if not Path(path).is_file():
-        raise InputError(f'WEIGHTS names no file: {path}; give "none", "imagenet" or the path of a weights file')
+    path = weights_file(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
