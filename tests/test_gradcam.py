@@ -15,7 +15,7 @@ SIDE = 12
 
 
 def bright_or_dark():
-    """Two 1x1 filters, x and 255 - x; class 0 is the mean of the bright one, class 1 of the dark one, class 2 of neither."""
+    """Two 1x1 filters, x and 255 - x; class 0 is the mean of the bright one, class 1 of the dark one."""
     inputs = keras.Input((SIDE, SIDE, 1))
     both = layers.Conv2D(2, 1, activation="relu", name="both")(inputs)
     pooled = layers.GlobalAveragePooling2D()(both)
@@ -26,7 +26,7 @@ def bright_or_dark():
 
 
 def two_stages():
-    """`edges` finds vertical edges at full size; `deep`, after pooling, passes them on; class 0 wants them, class 1 not."""
+    """`edges` finds vertical edges at full size, `deep` passes them on after pooling; class 0 wants them."""
     inputs = keras.Input((SIDE, SIDE, 1))
     x = layers.Conv2D(1, 3, padding="same", activation="relu", name="edges")(inputs)
     x = layers.MaxPooling2D()(x)
