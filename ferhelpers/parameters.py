@@ -87,9 +87,8 @@ def declared(notebook: Path) -> dict[str, Parameter]:
             raise InputError(f"{where}: write NAME: type = literal, with type {', '.join(TYPES)}") from error
         if type(value) is not kind:
             raise InputError(f"{where}: the default of {name} is not of type {kind.__name__}")
-        found[name] = Parameter(
-            name, kind, value, next((comments[n] for n in range(line.lineno, line.end_lineno + 1) if n in comments), "")
-        )
+        of_line = (comments[number] for number in range(line.lineno, line.end_lineno + 1) if number in comments)
+        found[name] = Parameter(name, kind, value, next(of_line, ""))
     return found
 
 
