@@ -321,7 +321,7 @@ def run(plan: Plan) -> int:
             executed = plan.output / "notebooks" / f"{name}.ipynb"
             try:
                 execution.execute(_notebook(name), executed, values, progress)
-            except execution.NotebookFailed as error:
+            except execution.NotebookError as error:
                 progress.close()
                 print(f"\n{name} failed in this cell:\n\n{error}\n", file=sys.stderr)
                 print(f"The notebook as far as it came: {executed}", file=sys.stderr)

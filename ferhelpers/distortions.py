@@ -317,7 +317,7 @@ def noise_sets(dataset: Dataset) -> dict[str, Split]:
 
 
 def strengths(images: np.ndarray, seed: int = 0) -> pd.DataFrame:
-    """How far a pixel moves on average, in grey levels: a row a distortion; columns "the report's form" and its severities.
+    """How far a pixel moves on average, in grey levels: by distortion, in the report's form and by severity.
 
     Args:
         images: uint8 (N, 48, 48), 0..255.

@@ -343,7 +343,8 @@ MEASURES = {"accuracy": correct, "loss": losses}  # of each image; their means a
 def constant_prediction(labels) -> tuple[float, float]:
     """Accuracy and loss of the best constant prediction, which needs no network.
 
-    For accuracy that is the commonest class, for loss the share of each class as its probability: the entropy of the labels.
+    For accuracy that is the commonest class. For loss it is each class's share as its probability: the entropy of the
+    labels.
     """
     counts = np.bincount(labels)
     return float(counts.max() / counts.sum()), float(stats.entropy(counts))

@@ -19,7 +19,7 @@ from ferhelpers.files import writing
 from ferhelpers.progress import Progress
 
 
-class NotebookFailed(Exception):
+class NotebookError(Exception):
     """A cell of a notebook failed; the message shows the cell and its error."""
 
 
@@ -29,7 +29,7 @@ class QuietKernel(AsyncKernelManager):
     It also takes nbclient's own handler of Ctrl-C away again, which can lose the signal: here it stops run_all.py.
     """
 
-    async def start_kernel(self, **options):
+    async def start_kernel(self, **options) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, _stop)
         await super().start_kernel(**options, stderr=subprocess.DEVNULL)
@@ -54,7 +54,7 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
 
     Raises:
         InputError: a cell raised it, or the target cannot be written.
-        NotebookFailed: a cell raised something else, or the kernel died.
+        NotebookError: a cell raised something else, or the kernel died.
     """
     package = str(Path(__file__).resolve().parents[1])  # so that a clone runs without being installed
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -79,9 +79,9 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
         if error.ename == "InputError":
             raise InputError(f"{notebook.stem}: {error.evalue}") from error
         traceback = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))  # without colours
-        raise NotebookFailed(f"{error.source}\n\n{traceback}") from error
+        raise NotebookError(f"{error.source}\n\n{traceback}") from error
     except DeadKernelError as error:
-        raise NotebookFailed(f"{progress.source}\n\nThe kernel died: was there enough memory?") from error
+        raise NotebookError(f"{progress.source}\n\nThe kernel died: was there enough memory?") from error
 
 
 def _literal(path: Path) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ DIGEST = hashlib.sha256().digest_size
 
 
 @contextmanager
-def writing(path: Path):
+def writing(path: Path) -> Iterator[None]:
     """Make the folder of `path`, and turn the operating system's refusal to write there into an InputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def writing(path: Path):
 
 
 @contextmanager
-def hold(lock: Path, waiting: Callable[[], None]):
+def hold(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a lock file; `waiting` is called if another process has it. It dies with its holder."""
     with writing(lock):
         lock = filelock.FileLock(lock)

@@ -23,7 +23,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     layer (see tests/test_layers.py); on JAX it is Keras' layer.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs, training=None, mask=None) -> keras.KerasTensor:
         training = bool(training) and self.trainable
         fused = backend.fused_batch_normalisation(
             inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon, training
@@ -64,7 +64,7 @@ class RandomWarp(keras.layers.Layer):
         self.rotation, self.shift, self.flip, self.seed = rotation, shift, flip, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, images, training=False):
+    def call(self, images, training=False) -> keras.KerasTensor:
         return self._warp(images) if training else images
 
     def _warp(self, images):
@@ -97,9 +97,9 @@ class RandomWarp(keras.layers.Layer):
         )
         return ops.clip(ops.reshape(sampled, (-1, side, side, 1)), 0.0, 255.0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {"rotation": self.rotation, "shift": self.shift, "flip": self.flip, "seed": self.seed}
         return {**super().get_config(), **config}

@@ -6,6 +6,7 @@ Needs neither Jupyter nor papermill, so that `run_all.py --train-only` runs on a
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import math
@@ -86,7 +87,8 @@ def declared(notebook: Path) -> dict[str, Parameter]:
             raise InputError(f"{where}: write NAME: type = literal, with type {', '.join(TYPES)}") from error
         if type(value) is not kind:
             raise InputError(f"{where}: the default of {name} is not of type {kind.__name__}")
-        found[name] = Parameter(name, kind, value, comments.get(line.lineno, ""))
+        of_line = (comments[number] for number in range(line.lineno, line.end_lineno + 1) if number in comments)
+        found[name] = Parameter(name, kind, value, next(of_line, ""))
     return found
 
 
@@ -126,16 +128,14 @@ def merge(parameters: dict[str, Parameter], *layers: tuple[str, dict]) -> dict:
     return values
 
 
-def convert(parameter: Parameter, value, where: str):
+def convert(parameter: Parameter, value, where: str) -> str | int | float | bool:
     """`value` as the parameter's type (NumPy numbers, paths and text such as "1e-4" are read), or InputError."""
     value = value.item() if isinstance(value, np.generic) else str(value) if isinstance(value, Path) else value
     if isinstance(value, str) and parameter.type is bool:
         value = {"true": True, "false": False}.get(value.lower(), value)
     elif isinstance(value, str) or (parameter.type is float and type(value) is int):
-        try:
+        with contextlib.suppress(ValueError, OverflowError):  # check says what is wrong
             value = parameter.type(value)
-        except (ValueError, OverflowError):
-            pass  # check says what is wrong
     check(parameter.name, value, where, parameter.type)
     return value
 

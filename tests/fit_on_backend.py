@@ -1,4 +1,4 @@
-"""A process of its own for test_backends.py, on the backend that KERAS_BACKEND names: fixed batches, and a stored run."""
+"""A process of its own for test_backends.py, on the backend of KERAS_BACKEND: fixed batches, and a stored run."""
 
 import sys
 

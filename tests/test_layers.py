@@ -1,4 +1,4 @@
-"""Fused batch normalisation equals Keras' layer; the augmentation warps once, exactly where it can, and keeps detail."""
+"""Fused batch normalisation equals Keras' layer; the augmentation warps once, exactly where it can, in full detail."""
 
 import os
 

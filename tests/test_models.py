@@ -14,7 +14,7 @@ from ferhelpers.errors import InputError
 
 
 def parameters(channels, blocks, unused=(), side=48, inputs=1):
-    """Trainable parameters of the CNN, by hand: convolutions with bias, gamma and beta where they are used, the dense layer."""
+    """Trainable parameters of the CNN, by hand: convolutions with bias, gamma and beta where used, the dense layer."""
     total = 0
     for block, (filters, convolutions) in enumerate(channels[:blocks], start=1):
         for convolution in range(1, convolutions + 1):

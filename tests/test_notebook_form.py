@@ -1,4 +1,4 @@
-"""The form of the notebooks: short cells, no definitions, no outputs in git, numbers from the run and never from prose."""
+"""The form of the notebooks: short cells, no definitions, no outputs in git, numbers from the run, not in prose."""
 
 import ast
 import copy
