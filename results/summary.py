@@ -1,4 +1,4 @@
-"""What the trainings in results/fer2013 say: results/README.md, docs/findings.md, the answer in the README and its figure.
+"""What the trainings in results/fer2013 say: results/README.md, docs/findings.md, the answer and figure of the README.
 
 python results/summary.py
 """
