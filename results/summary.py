@@ -6,6 +6,7 @@ python results/summary.py
 import re
 from pathlib import Path
 
+import draws
 import pandas as pd
 
 from ferhelpers import claims, defects, parameters, plots, tables
@@ -52,10 +53,20 @@ def results_page() -> str:
         "## Readings of its Gaussian noise",
         "Accuracy / loss on the images that the report laid its noise on, the nearest in accuracy first:",
         _markdown(defects.noise_readings(tried)),
+        *_draws(),
         "## Claims",
         _markdown(_verdicts().drop(columns=["evidence", "epochs"])),
     ]
     return "\n\n".join(parts)
+
+
+def _draws() -> list[str]:
+    """How much a draw of a distortion matters, where it was measured."""
+    if not draws.TABLE.exists():
+        return []
+    table = draws.summary(pd.read_csv(draws.TABLE))
+    text = f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):"
+    return ["## How much a draw of the noise matters", text, _markdown(table)]
 
 
 def _trainings(runs: Runs) -> list[str]:
