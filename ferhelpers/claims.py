@@ -7,15 +7,16 @@ fifths; "the distorted test set" is its five fifths. Then:
     supported                       every 95 % interval lies above 0, with p < 0.05 (all must: no correction is needed)
     contradicted                    some interval lies below 0, and its p survives Holm's correction over the claim
     undecided at this sample size   neither
-    trained otherwise               a network had not the report's images, schedule or kind of weights, or not the epochs
-                                    that the claim is about: the evidence says what came of it
+    trained otherwise               a network had not the report's images, schedule, kind of weights or length: the
+                                    evidence says what came of it
     not run                         a network that the claim is about was not trained
 
 A claim that all its comparisons are positive falls with one that is not: it is contradicted as soon as the networks
 that had the report's schedule suffice for that, whatever the others would give (in Holm's correction their p is 1).
 
-The claims about overfitting and single classes have rules of their own, which their functions give. Networks that were not trained as the report's are compared only where they had one schedule (`Runs.one_schedule`). Only FER-2013
-judges: drawn faces show how the tables work, and no more.
+The claims about overfitting and single classes have rules of their own, which their functions give. Networks that were
+not trained as the report's are compared only where they had one schedule (`Runs.one_schedule`). Only FER-2013 judges:
+with drawn faces no claim has a verdict.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
 from ferhelpers.experiments import PROTOCOL
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published_confusions, published_value
-from ferhelpers.runs import NOT_RUN, Runs
+from ferhelpers.runs import NOT_RUN, Run, Runs
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
 JUDGED = (SUPPORTED, CONTRADICTED, UNDECIDED)
@@ -136,7 +137,7 @@ CLAIMS = (  # in the order of the notebooks
     Claim("05", "7, Tables 9-14", "Hypothesis 2: the test loss falls as dropout rises, on all six test sets", "loss",
           ((DROPOUT_50, DROPOUT_30), (DROPOUT_65, DROPOUT_50)), TEST_SETS),
     Claim("05", "8.2, Tables 9, 11, 13, 14",
-          "Dropout 0.65 has less than half the loss of 0.3 and of 0.5 on undistorted, noisy, speckled and occluded images",
+          "Dropout 0.65 has less than half the loss of 0.3 and 0.5 on undistorted, noisy, speckled and occluded images",
           "loss", ((DROPOUT_65, DROPOUT_30), (DROPOUT_65, DROPOUT_50)),
           ("clean", "gaussian_noise", "speckle", "occlusion"), share=0.5),
     Claim("05", "8.2, Table 9", "Dropout 0.5 is the most accurate on undistorted images", "accuracy",
@@ -181,7 +182,7 @@ class Judgement(NamedTuple):
     this_run: str
     verdict: str
     evidence: str
-    seeds: str = ""
+    seeds: str = ""  # of each network: "3 seeds"
 
 
 def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None) -> pd.DataFrame:
@@ -209,7 +210,7 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
         row = {"claim": claim.text, "verdict": judgement.verdict}
         evidence, judged = [judgement.evidence], [judgement]
         if short is not None:
-            of_short = _judgement(claim, short, _comparable(claim, short))
+            of_short = _judgement(claim, short, _comparable(short))
             row["short schedule"] = of_short.verdict + f" ({of_short.seeds})" * (of_short.verdict in JUDGED)
             judged.append(of_short)
             if of_short.evidence not in judgement.evidence:
@@ -242,41 +243,37 @@ def answer(runs: Runs, short: Runs | None = None) -> list[str]:
 def _final_network(runs: Runs, short: Runs | None) -> str:
     """How near the final network comes to the report's, by the training nearest to the report's."""
     candidates = (runs.on_fer2013().as_reported(), runs.on_fer2013(), (short or Runs()).on_fer2013())
-    trained = next((of for of in candidates if of[FINAL]), None)
+    trained = next((part for part in candidates if part[FINAL]), None)
     if trained is None:
-        drawn = (
-            " (drawn faces say nothing about the report's)"
-            if any(runs.values()) and not any(runs.on_fer2013().values())
-            else ""
-        )
-        return f"The final network was not trained on FER-2013 here{drawn}."
+        return "The final network was not trained on FER-2013 here, so nothing can be set beside the report's."
     reported = trained is candidates[0]
     schedule = "on the report's schedule" if reported else f"on another schedule, for {trained.epochs(FINAL)} epochs"
     cells = []
     for test_set, images in (("clean", "clean"), ("distorted_overall", "distorted")):
         accuracy, loss = (trained.per_image(FINAL, test_set, metric).mean() for metric in DIGITS)
-        share, published_loss = (published_value(FINAL, test_set, metric) for metric in DIGITS)
-        cells.append(
-            f"{accuracy:.1%} of the {images} test images with loss {loss:.2f} (report: {share:.1%}, {published_loss:.2f})"
-        )
+        report = "{:.1%}, {:.2f}".format(*(published_value(FINAL, test_set, metric) for metric in DIGITS))
+        cells.append(f"{accuracy:.1%} of the {images} test images with loss {loss:.2f} (report: {report})")
     seeds = _seeds([len(trained[FINAL])])
     return f"The final network, trained here {schedule} ({seeds}), recognises {' and '.join(cells)}."
 
 
 def _counts(runs: Runs, short: Runs | None) -> str:
     """How many claims are supported, contradicted and undecided, and by which trainings."""
-    names = list(dict.fromkeys(itertools.chain(*(claim.names for claim in CLAIMS))))
+    short = short or Runs()
     frame, parts = verdicts(runs, short=short), []
-    for column, of, schedule in (
-        ("verdict", runs.on_fer2013().as_reported(), "the report's schedule"),
-        ("short schedule", (short or Runs()).on_fer2013(), "a short schedule"),
+    for column, schedule, judges in (
+        ("verdict", "the report's schedule", runs.on_fer2013().as_reported()),
+        ("short schedule", "a short schedule", _comparable(short)),
     ):
-        words = frame.get(column, pd.Series(dtype=str)).str.replace(r" \(.*", "", regex=True)
-        supported, contradicted, undecided = (int(sum(words == verdict)) for verdict in JUDGED)
-        if supported + contradicted + undecided:
-            count = sum(len(of[name]) for name in names)
-            trainings = f"{count} training{'s' * (count > 1)} on {schedule}"
-            parts.append(f"{trainings}: {supported} supported, {contradicted} contradicted, {undecided} undecided")
+        words = frame[column].str.split(" (", regex=False).str[0]
+        counts = [int(sum(words == verdict)) for verdict in JUDGED]
+        if any(counts):
+            trainings = sum(len(judges[name]) for name in _networks())
+            supported, contradicted, undecided = counts
+            parts.append(
+                f"{trainings} training{'s' * (trainings > 1)} on {schedule}: {supported} supported, "
+                f"{contradicted} contradicted, {undecided} undecided"
+            )
     if not parts:
         return f"None of the report's {len(frame)} claims can be judged by the trainings here."
     return f"Of the report's {len(frame)} claims, by {'; by '.join(parts)}."
@@ -296,15 +293,21 @@ def _own_numbers() -> str:
     )
 
 
-def _comparable(claim: Claim, runs: Runs) -> Runs:
-    """Of FER-2013 and one schedule, those runs that started as the report's did: with pre-trained weights, or without."""
-    trained = runs.on_fer2013().only(*claim.names)
+def _networks() -> list[str]:
+    """The networks that the claims are about."""
+    return list(dict.fromkeys(itertools.chain(*(claim.names for claim in CLAIMS))))
 
-    def alike(name: str, run) -> bool:
+
+def _comparable(runs: Runs) -> Runs:
+    """Runs on FER-2013 that started as the report's (EfficientNet from pre-trained weights), all of one schedule."""
+    trained = runs.on_fer2013().only(*_networks())
+    if not trained.one_schedule(*trained):
+        return Runs()
+
+    def alike(name: str, run: Run) -> bool:
         return (run.config["experiment"]["weights"] == "none") == (PROTOCOL[name].weights == "none")
 
-    one_schedule = trained.one_schedule(*claim.names)
-    return Runs({name: [run for run in of if one_schedule and alike(name, run)] for name, of in trained.items()})
+    return Runs({name: [run for run in seeds if alike(name, run)] for name, seeds in trained.items()})
 
 
 def _judgement(claim: Claim, runs: Runs, judges: Runs) -> Judgement:
@@ -342,7 +345,7 @@ def _judged(claim: Claim, runs: Runs) -> Judgement | None:
 
 
 def _seeds(counts: list[int]) -> str:
-    """ "3 seeds", "1 to 3 seeds", "1 seed"."""
+    """How many seeds the networks have: "1 seed", "3 seeds", "1 to 3 seeds"."""
     least, most = min(counts), max(counts)
     return f"{least} to {most} seeds" if least < most else f"{most} seed{'s' * (most > 1)}"
 
@@ -355,12 +358,13 @@ def judge(comparisons: list[Comparison], lacking: int = 0) -> str:
     return CONTRADICTED if clear(differences, lacking)[1] else UNDECIDED
 
 
-def _evidence(comparisons: list[Comparison], metric: str) -> str:
+def _evidence(comparisons: list[Comparison], metric: str, share: float = 1.0) -> str:
     """How many comparisons speak for and against, and the one that speaks least for the claim."""
     for_it = sum(comparison.difference.low > 0 for comparison in comparisons)
     against = sum(comparison.difference.high < 0 for comparison in comparisons)
     label, difference = min(comparisons, key=lambda comparison: comparison.difference.value)
-    better = "accuracy higher" if metric == "accuracy" else f"loss lower{share}"
+    better = "accuracy higher" if metric == "accuracy" else "loss lower"
+    better += f" than {share:g} of the other's" * (share != 1)
     return (
         f"{for_it} of {len(comparisons)} intervals lie on its side, {against} on the other; least for it: {label}, "
         f"{better} by {_shown(difference, metric)} on {difference.n:,} images"
@@ -376,7 +380,7 @@ def _shown(difference: Difference, metric: str) -> str:
 def _report_says(claim: Claim) -> str:
     if claim.rule == "easiest":
         (name,), metric = claim.names, claim.metric
-        return _best_of({of: published_value(name, of, metric) for of in distortions.NAMES}, metric)
+        return _best_of({test_set: published_value(name, test_set, metric) for test_set in distortions.NAMES}, metric)
     return claim.says or _told(claim, published_value, _pairs(claim))
 
 
@@ -396,7 +400,7 @@ def _ordered(claim: Claim, runs: Runs) -> Judgement | None:
         return None
     results = comparisons(runs, pairs, claim.rule, claim.share)
     verdict = judge(results, lacking=len(_pairs(claim)) - len(pairs))
-    return Judgement(_told(claim, measured, pairs), verdict, _evidence(results, claim.rule))
+    return Judgement(_told(claim, measured, pairs), verdict, _evidence(results, claim.rule, claim.share))
 
 
 def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tuple[str, str, str]]) -> str:
@@ -521,12 +525,12 @@ def _disgust_never_recognised(claim: Claim, runs: Runs) -> Judgement:
     if not images.any():
         return Judgement("no images of disgust", NOT_RUN, "the test set holds no image of disgust")
     called = np.mean([run.logits(test_set).argmax(axis=1) == disgust for run in runs[name]], axis=0)
-    table = [[round(called[of].sum()), round((1 - called[of]).sum())] for of in (images, ~images)]
-    (right, _), (wrong, _), p = *table, stats.fisher_exact(table, alternative="greater").pvalue
+    table = [[round(called[part].sum()), round((1 - called[part]).sum())] for part in (images, ~images)]
+    p = stats.fisher_exact(table, alternative="greater").pvalue
     return Judgement(
         f"{called[images].sum():.3g} of {images.sum()} images recognised",
         SUPPORTED if not called[images].any() else CONTRADICTED if p < 0.05 else UNDECIDED,
-        f"of {np.sum(~images):,} other faces {wrong} are called disgust, too; "
+        f"of {np.sum(~images):,} other faces {table[1][0]} are called disgust, too; "
         f"p {p:.2g} that both are as often (Fisher's exact test)",
     )
 

@@ -61,9 +61,6 @@ OVERFITS, OVERFITS_LESS = ("03", "overfits after 20 to 30"), ("06", "overfits le
 DISGUST, CLASSES = ("03", "disgust"), ("06", "5 of 7 classes")
 
 
-@pytest.fixture(autouse=True)
-def short_bootstrap(monkeypatch):
-    monkeypatch.setattr(evaluation, "RESAMPLES", 400)
 
 
 def difference(value, half, p):
