@@ -61,8 +61,6 @@ OVERFITS, OVERFITS_LESS = ("03", "overfits after 20 to 30"), ("06", "overfits le
 DISGUST, CLASSES = ("03", "disgust"), ("06", "5 of 7 classes")
 
 
-
-
 def difference(value, half, p):
     return Comparison("", Difference(value, value - half, value + half, p, 100))
 
