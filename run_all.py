@@ -7,15 +7,18 @@
     python run_all.py --profile full --train-only       the trainings alone, without Jupyter
     python run_all.py --train-only --networks final     one of them
 
-Exit status: 0 if all that was asked for is there, 1 if a notebook failed, 2 if the input was wrong, 130 after Ctrl-C.
+Exit status: 0 if all that was asked for is there, 1 if a notebook failed, 2 if the input was wrong, 130 after Ctrl-C,
+141 if standard output was closed.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import asyncio
 import os
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from pathlib import Path
 
 from ferhelpers import data, parameters
 from ferhelpers.containers import show
+from ferhelpers.environment import check_backend
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import STUDY, Experiment, Settings, readings, weights_file
 from ferhelpers.files import hold
@@ -65,13 +69,16 @@ class Plan:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (the shell closed it: >&-)
+    if _loop_runs():
+        return _process(arguments)
     command = shlex.join(["python", "run_all.py", *arguments])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     try:
         options = _options(arguments)
         plan = make_plan(options, command)
         fraction = next(iter(plan.values.values())).get("FRACTION", 1.0)
-        print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}")
+        print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}", flush=True)
         if options.train_only:
             return train(plan)
         with hold(
@@ -85,6 +92,33 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nStopped. What is finished is kept; to go on: {command}", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes at its end
+        print(f"Stopped: standard output was closed. To go on: {command}", file=sys.stderr)
+        return 141
+
+
+def _loop_runs() -> bool:
+    """Whether this is a cell of a notebook, where no second event loop can run."""
+    try:
+        return bool(asyncio.get_running_loop())
+    except RuntimeError:
+        return False
+
+
+def _process(arguments: list[str]) -> int:
+    """The same command line in a process of its own, which Ctrl-C stops."""
+    command = [sys.executable, str(Path(__file__).resolve()), *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            print(process.stdout.read(), end="")
+    return process.returncode
 
 
 class _Parser(argparse.ArgumentParser):
@@ -129,7 +163,7 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     Raises:
         InputError: the first thing that is wrong.
     """
-    _check_backend()
+    check_backend()
     declared = {name: parameters.declared(_notebook(name)) for name in NOTEBOOKS}
     chosen = _choose(options.only)
     profile = parameters.read_profile(options.profile)
@@ -174,14 +208,6 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     if not results:
         _check_weights(values, dataset, output, networks)
     return Plan(values, dataset, output, command, not options.no_html, networks)
-
-
-def _check_backend() -> None:
-    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if name not in ("tensorflow", "jax"):
-        raise InputError(f"KERAS_BACKEND is {show(name)}; the series runs on tensorflow (the default) or jax")
-    if importlib.util.find_spec(name) is None:
-        raise InputError(f"{name}, which Keras is to run on (KERAS_BACKEND), is not installed")
 
 
 def _choose(only: str | None) -> list[str]:
@@ -336,7 +362,8 @@ def run(plan: Plan) -> int:
         print(f"Not everything was made; missing: {', '.join(missing)}", file=sys.stderr)
         return 1
     print(
-        f"Done in {duration(time.monotonic() - started)}: {plan.output / 'index.html' if plan.pages else plan.output}"
+        f"Done in {duration(time.monotonic() - started)}: {plan.output / 'index.html' if plan.pages else plan.output}",
+        flush=True,
     )
     return 0
 

@@ -15,6 +15,17 @@ import keras
 import numpy as np
 
 
+def settle() -> None:
+    """Set what numbers depend on as the study needs it, whatever a keras.json or a notebook's cell has set."""
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", False)
+
+
 def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, training: bool) -> tuple | None:
     """Batch normalisation over the last axis in one kernel, in the dtype of `x` with float32 statistics.
 

@@ -1,11 +1,51 @@
-"""What numbers were computed with: versions, backend, precision and hardware."""
+"""What numbers were computed with: versions, backend, precision and hardware; nothing else may change them."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+import platformdirs
+
+from ferhelpers.errors import InputError
+
 PACKAGES = ("ferhelpers", "numpy", "pandas", "opencv-python-headless", "matplotlib")
+BACKENDS = ("tensorflow", "jax")
+# What a shell may hold: variables that would change numbers, and those that may, which a run's record names.
+REMOVED = (
+    *("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"),
+    *("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "NVIDIA_TF32_OVERRIDE"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+    *("JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DEFAULT_PRNG_IMPL"),
+    *("JAX_DISABLE_JIT", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION", "JAX_THREEFRY_PARTITIONABLE"),
+)
+RECORDED = ("XLA_FLAGS", "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_FORCE_UNIFIED_MEMORY")
+
+
+def isolate() -> None:
+    """Keep the user's own settings of Keras, TensorFlow, JAX and matplotlib out of the study.
+
+    Called when the package is imported, before any of these. Keras gets a folder of its own for its keras.json and for
+    downloaded weights. Only a matplotlib backend that Jupyter has chosen stays.
+    """
+    for name in REMOVED:
+        os.environ.pop(name, None)
+    os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    cache = os.environ.get("FERHELPERS_CACHE") or platformdirs.user_cache_dir("ferhelpers")
+    os.environ["KERAS_HOME"] = os.path.abspath(os.path.join(cache, "keras"))
+    if not os.environ.get("MPLBACKEND", "").startswith("module://"):
+        os.environ.pop("MPLBACKEND", None)
+
+
+def check_backend() -> None:
+    """Raises InputError unless KERAS_BACKEND names a backend that the series runs on, and it is installed."""
+    name = os.environ["KERAS_BACKEND"]
+    if name not in BACKENDS:
+        raise InputError(f"KERAS_BACKEND is {name!r}; the series runs on tensorflow (the default) or jax")
+    if importlib.util.find_spec(name) is None:
+        raise InputError(f"{name}, which Keras is to run on (KERAS_BACKEND), is not installed")
 
 
 def environment(precision: str = "") -> dict:
@@ -15,7 +55,8 @@ def environment(precision: str = "") -> dict:
         precision: that networks are trained in; where it is empty, no backend is loaded.
 
     Returns:
-        versions (package -> version), backend, precision, processor, cores, gpus (names).
+        versions (package -> version), backend, precision, processor, cores, gpus (names); variables (name -> value),
+        where any of RECORDED is set.
     """
     packages, training = PACKAGES, {}
     if precision:
@@ -26,6 +67,8 @@ def environment(precision: str = "") -> dict:
         name = keras.backend.backend()
         packages = (*PACKAGES, "keras", name)
         training = {"backend": name, "precision": precision, **backend.machine()}
+        if variables := {name: os.environ[name] for name in RECORDED if os.environ.get(name)}:
+            training["variables"] = variables
     versions = {"python": platform.python_version()}
     for package in packages:
         try:

@@ -7,12 +7,16 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import papermill
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
+from traitlets.config import Config
 
 from ferhelpers.errors import InputError
 from ferhelpers.files import writing
@@ -23,16 +27,27 @@ class NotebookError(Exception):
     """A cell of a notebook failed; the message shows the cell and its error."""
 
 
-class QuietKernel(AsyncKernelManager):
-    """A kernel that keeps what libraries write to standard error out of the terminal; the executed notebook has it.
+class OwnKernel(AsyncKernelManager):
+    """A kernel in this very interpreter, whatever kernels Jupyter knows, without the user's IPython settings.
 
-    It also takes nbclient's own handler of Ctrl-C away again, which can lose the signal: here it stops run_all.py.
+    What libraries write to standard error stays out of the terminal; the executed notebook has it. nbclient's own
+    handler of Ctrl-C, which can lose the signal, is taken away again: here Ctrl-C stops run_all.py.
     """
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How the kernel is started."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python")
 
     async def start_kernel(self, **options) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, _stop)
-        await super().start_kernel(**options, stderr=subprocess.DEVNULL)
+        package = str(Path(__file__).resolve().parents[1])  # so that a clone runs without being installed
+        paths = dict.fromkeys([package, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+        folder = str(Path(self.connection_file).parent)
+        own = {"PYTHONPATH": os.pathsep.join(paths), "IPYTHONDIR": folder, "JUPYTER_RUNTIME_DIR": folder}
+        await super().start_kernel(**{**options, "env": {**os.environ, **own}, "stderr": subprocess.DEVNULL})
 
 
 def _stop(number, frame):
@@ -56,12 +71,8 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
         InputError: a cell raised it, or the target cannot be written.
         NotebookError: a cell raised something else, or the kernel died.
     """
-    package = str(Path(__file__).resolve().parents[1])  # so that a clone runs without being installed
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        dict.fromkeys([package, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    )
     try:
-        with writing(target):
+        with writing(target), TemporaryDirectory(prefix="ferhelpers-") as folder:
             papermill.execute_notebook(
                 _literal(notebook),
                 _literal(target),
@@ -72,7 +83,8 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
                 stdout_file=progress,
                 on_cell_execute=progress.cell_begins,
                 on_cell_executed=progress.cell_ends,
-                kernel_manager_class=QuietKernel,
+                kernel_manager_class=OwnKernel,
+                config=Config(OwnKernel={"connection_file": str(Path(folder, "kernel.json"))}),
                 shutdown_kernel="immediate",
             )
     except papermill.PapermillExecutionError as error:

@@ -24,6 +24,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
+    except BrokenPipeError:  # is about standard output, never about a file
+        raise
     except OSError as error:
         target, named = path.absolute(), Path(error.filename if isinstance(error.filename, str) else path).absolute()
         if target.parent not in named.parents and named not in target.parents:  # it is about something else

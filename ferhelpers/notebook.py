@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ferhelpers import data, parameters
-from ferhelpers.environment import environment, hardware
+from ferhelpers.environment import check_backend, environment, hardware
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, Settings
 from ferhelpers.files import write_atomically, write_json, writing
@@ -30,6 +30,7 @@ from ferhelpers.runs import Runs
 from ferhelpers.store import Results, Store
 
 DRAWN = "built-in drawn faces, not FER-2013"
+HERE = Path(__file__).resolve().parents[1] / "notebooks"  # not there where the package is installed elsewhere
 OTHER_SPLITS = "not FER-2013's official splits"
 NUMBER = re.compile(
     r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|"
@@ -47,9 +48,10 @@ def begin(name: str, scope: dict) -> Study:
         The Study that the notebook works with.
 
     Raises:
-        InputError: a parameter or the data is wrong.
+        InputError: a parameter, the data or Keras' backend is wrong.
     """
     began = time.perf_counter()
+    check_backend()
     values = parameters.of_scope(scope)
     study = Study(
         name,
@@ -79,7 +81,7 @@ class Study:
     def __init__(self, name: str, values: dict, dataset: data.Dataset, began: float):
         self.name, self.parameters, self.dataset, self._began = name, values, dataset, began
         self.settings = Settings.from_parameters(values)
-        self.output = Path(values["OUTPUT"]).resolve()
+        self.output = _folder(values["OUTPUT"])
         self._figures, self._tables, self._runs, self._otherwise = {}, {}, [], []
         self._answer, self._claims, self._drawn = [], [], dataset.drawn
         with writing(self._record):
@@ -92,7 +94,7 @@ class Study:
     @cached_property
     def results(self) -> Results | None:
         folder = self.parameters.get("RESULTS")
-        return Results(folder) if folder else None
+        return Results(_folder(folder)) if folder else None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -200,14 +202,7 @@ class Study:
         from ferhelpers import plots
 
         _check_caption(name, alt)
-        if self._notes:
-            fig.draw_without_rendering()
-            box = fig.get_tightbbox()  # inches
-            corner = box.x1 / fig.get_figwidth(), box.y0 / fig.get_figheight()
-            fig.text(
-                *corner, "\n" + "\n".join(self._notes), fontsize=7, color="0.45", ha="right", va="top", in_layout=True
-            )
-        png = plots.png(fig)
+        png = plots.png(fig, self._notes)
         pyplot.close(fig)  # one that pyplot knows would be shown twice
         write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))
         self._figures[name] = {"name": name, "alt": alt, "main": main}
@@ -272,6 +267,11 @@ class Study:
     @property
     def _record(self) -> Path:
         return self.output / "notebooks" / f"{self.name}.json"
+
+
+def _folder(name: str) -> Path:
+    """A folder that a parameter names: from the project's notebooks, wherever the kernel was started."""
+    return ((HERE if HERE.is_dir() else Path()) / Path(name).expanduser()).resolve()
 
 
 def banner(dataset: data.Dataset) -> str:

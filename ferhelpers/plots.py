@@ -11,7 +11,8 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import matplotlib
 import numpy as np
@@ -51,23 +52,42 @@ STYLE = {
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the house style, matplotlib's own settings untouched; where the first argument is empty: "not run"."""
+    """Draw in the house style; where the first argument is empty: "not run"."""
 
     @functools.wraps(function)
     def draw(content, *args, **kwargs):
-        with matplotlib.rc_context(STYLE):
+        with house_style():
             return function(content, *args, **kwargs) if len(content) else _not_run()
 
     return draw
 
 
-def png(figure: Figure) -> bytes:
+@contextmanager
+def house_style() -> Iterator[None]:
+    """STYLE over matplotlib's defaults, whatever a matplotlibrc or a cell has set; afterwards that holds again."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def png(figure: Figure, notes: Sequence[str] = ()) -> bytes:
     """Render a figure as PNG with a palette of 256 colours, a third of the size of one without.
 
     Grey images keep every grey; k-means keeps those of heat maps free of blotches, at about a second a figure.
+
+    Args:
+        notes: lines of text, which go below the figure.
     """
     rendered, file = io.BytesIO(), io.BytesIO()
-    figure.savefig(rendered, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    with house_style():
+        if notes:
+            figure.draw_without_rendering()
+            box = figure.get_tightbbox()  # inches
+            corner = box.x1 / figure.get_figwidth(), box.y0 / figure.get_figheight()
+            text = "\n" + "\n".join(notes)
+            figure.text(*corner, text, fontsize=7, color="0.45", ha="right", va="top", in_layout=True)
+        figure.savefig(rendered, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
     image = Image.open(rendered).convert("RGB")
     image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1).save(file, format="png", optimize=True)
     return file.getvalue()

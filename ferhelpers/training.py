@@ -101,6 +101,7 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
     precision = experiment.precision
     if precision == "auto":
         precision = backend.best_precision(depthwise=experiment.architecture != "cnn")
+    backend.settle()
     keras.utils.clear_session()
     keras.utils.set_random_seed(experiment.seed)
     previous = keras.config.dtype_policy()

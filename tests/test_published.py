@@ -35,6 +35,11 @@ def test_published_cannot_be_spoilt_by_its_reader():
     assert published()["accuracy"].min() > 0.1
 
 
+def test_tables_3_to_20_have_one_test_set_each():
+    sets = ["clean", "gaussian blur", "gaussian noise", "salt pepper", "speckle", "occlusion"]
+    assert [test_set(str(table)) for table in range(3, 21)] == sets * 3
+
+
 @pytest.mark.parametrize("blocks, dropout", [(str(t), str(t + 6)) for t in range(3, 9)])
 def test_four_blocks_are_the_thirty_percent_row(blocks, dropout):
     four = published(blocks).set_index("level").loc["4"]
