@@ -229,8 +229,7 @@ def test_a_notebook_works_without_a_home(study, tmp_path):  # noqa: F811
             patch.setenv(name, value)
         process = start(root, "fine", "out")
     out, err = process.communicate(timeout=90)
-    assert process.returncode == 0 and "fine  EPOCHS is 8\n" in out, err
-    assert "Traceback" not in err
+    assert process.returncode == 0 and "fine  done in" in out and err == "", err
     assert (root / "out" / "figures" / "fine_face.png").stat().st_size > 0
 
 
