@@ -1,4 +1,4 @@
-"""The report's hypotheses and conclusions, judged from a run's stored logits.
+"""The report's hypotheses and conclusions, judged from the stored logits of trainings.
 
 Most claims are broken into comparisons of two networks on the same test images (`evaluation.paired`), turned so that a
 positive difference speaks for the claim. Distortions are those on the whole test set, which see more than the report's
@@ -7,15 +7,16 @@ fifths; "the distorted test set" is its five fifths. Then:
     supported                       every 95 % interval lies above 0, with p < 0.05 (all must: no correction is needed)
     contradicted                    some interval lies below 0, and its p survives Holm's correction over the claim
     undecided at this sample size   neither
-    trained otherwise               a network had not the report's schedule or kind of weights: the evidence says what
-                                    came of it
+    trained otherwise               a network had not the report's images, schedule, kind of weights or length: the
+                                    evidence says what came of it
     not run                         a network that the claim is about was not trained
 
 A claim that all its comparisons are positive falls with one that is not: it is contradicted as soon as the networks
 that had the report's schedule suffice for that, whatever the others would give (in Holm's correction their p is 1).
 
-The claims about overfitting, disgust and five of seven classes have rules of their own, which their functions give.
-Networks that were not trained as the report's are compared only where they had one schedule (`Runs.one_schedule`).
+The claims about overfitting and single classes have rules of their own, which their functions give. Networks that were
+not trained as the report's are compared only where they had one schedule (`Runs.one_schedule`). Only FER-2013 judges:
+with drawn faces no claim has a verdict.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ferhelpers import distortions, evaluation
-from ferhelpers.comparisons import OTHERWISE, Comparison, clear, comparisons
+from ferhelpers import defects, distortions, evaluation
+from ferhelpers.comparisons import OTHERWISE, RECALL_SPREAD, Comparison, clear, comparisons, seed_spread
 from ferhelpers.data import CLASSES
+from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
-from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, published_value
-from ferhelpers.runs import NOT_RUN, Runs
+from ferhelpers.experiments import PROTOCOL
+from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published_confusions, published_value
+from ferhelpers.runs import NOT_RUN, Run, Runs
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
 JUDGED = (SUPPORTED, CONTRADICTED, UNDECIDED)
 VERDICTS = (*JUDGED, OTHERWISE, NOT_RUN)
-PLATEAU = (20, 30)  # the epochs after which the report sees the baseline overfit
 NOISE = "the reading of the report's Gaussian noise was chosen to match its numbers"
 
 
@@ -50,10 +52,13 @@ class Claim(NamedTuple):
         source: section or tables of the report.
         text: what the report claims.
         rule: of RULES. "accuracy": in each of `networks`, a pair, the first is more accurate on every test set; "loss":
-            its loss is lower; "easiest": the network does best under the first of `test_sets`.
+            its loss is lower; "easiest": the network does best under the one distortion of `test_sets`.
         networks: pairs (better, worse), or what the rule takes.
         test_sets: that it is about.
         metric: of "easiest".
+        share: of "loss": of the other network's loss, which the first one's is below.
+        epochs: of the rules about validation losses: those that the last epochs are compared with, first and last, of a
+            study whose longest trainings have 100.
         says: what the report found, where the rule does not take it from the report's tables.
     """
 
@@ -64,6 +69,8 @@ class Claim(NamedTuple):
     networks: tuple[tuple[str, ...], ...]
     test_sets: tuple[str, ...] = ()
     metric: str = ""
+    share: float = 1.0
+    epochs: tuple[int, int] = ()
     says: str = ""
 
     @property
@@ -71,22 +78,35 @@ class Claim(NamedTuple):
         """The networks that it is about, once each."""
         return list(dict.fromkeys(itertools.chain(*self.networks)))
 
+    @property
+    def noisy(self) -> bool:
+        """Whether the reading of the report's Gaussian noise matters to it."""
+        return self.rule == "easiest" or not {"gaussian_noise", "distorted_overall"}.isdisjoint(self.test_sets)
+
 
 def _best(blocks: int) -> tuple[tuple[str, str], ...]:
     """The network of so many blocks before each of the other four."""
     return tuple((f"blocks_{blocks}", f"blocks_{other}") for other in range(1, 6) if other != blocks)
 
 
-CLEAN, DISTORTED, NOISY, OCCLUDED = ("clean",), ("distorted_overall",), ("gaussian_noise",), ("occlusion",)
+CLEAN, DISTORTED = ("clean",), ("distorted_overall",)
+BLURRED, NOISY, OCCLUDED = ("gaussian_blur",), ("gaussian_noise",), ("occlusion",)
 NOT_BLURRED = tuple(name for name in TEST_SETS if name != "gaussian_blur")
 VALIDATED_ON_TEST, SEPARATE, FINAL = "baseline_test_validation", "baseline", "final"
+DROPOUT_30, DROPOUT_50, DROPOUT_65 = "blocks_4", "dropout_0.5", "dropout_0.65"
 
 # fmt: off
 CLAIMS = (  # in the order of the notebooks
     Claim("03", "6.1.1", "The baseline overfits after 20 to 30 epochs", "overfits",
-          ((VALIDATED_ON_TEST,),), says="validation loss rises after epoch 20-30 of 100 (Figure 7)"),
+          ((VALIDATED_ON_TEST,),), epochs=(20, 30), says="validation loss rises after epoch 20-30 of 100 (Figure 7)"),
     Claim("03", "6.1.2", "The baseline never recognises disgust", "disgust",
           ((VALIDATED_ON_TEST,),), CLEAN, says="0 of 49 images recognised"),
+    Claim("03", "6.1.2, Table 1",
+          "Of the distortions, the baseline validated on the test set is the most accurate under Gaussian noise",
+          "easiest", ((VALIDATED_ON_TEST,),), NOISY, "accuracy"),
+    Claim("03", "6.1.2, Table 1",
+          "Of the distortions, the baseline validated on the test set has the lowest loss under occlusion",
+          "easiest", ((VALIDATED_ON_TEST,),), OCCLUDED, "loss"),
     Claim("03", "6.1.3", "A separate validation set lowers the baseline's accuracy", "accuracy",
           ((VALIDATED_ON_TEST, SEPARATE),), CLEAN),
     Claim("03", "6.1.3", "A separate validation set lowers the baseline's loss", "loss",
@@ -102,6 +122,8 @@ CLAIMS = (  # in the order of the notebooks
           _best(3), DISTORTED),
     Claim("04", "8.1, Tables 3, 5-8", "2 blocks have the lowest loss on all test sets but the blurred one", "loss",
           _best(2), NOT_BLURRED),
+    Claim("04", "8.1, Table 4", "1 block has the lowest loss on blurred images, and 2 blocks the second lowest", "loss",
+          (*_best(1), *(("blocks_2", f"blocks_{other}") for other in (3, 4, 5))), BLURRED),
     Claim("04", "8.1, Tables 4, 6, 7",
           "1 block is the most accurate on blurred, salt-and-pepper and speckled images", "accuracy",
           _best(1), ("gaussian_blur", "salt_pepper", "speckle")),
@@ -113,11 +135,25 @@ CLAIMS = (  # in the order of the notebooks
           "Simpler networks are more accurate on the distorted test set: 1 and 2 blocks than 4 and 5", "accuracy",
           tuple(itertools.product(("blocks_1", "blocks_2"), ("blocks_4", "blocks_5"))), DISTORTED),
     Claim("05", "7, Tables 9-14", "Hypothesis 2: the test loss falls as dropout rises, on all six test sets", "loss",
-          (("dropout_0.5", "blocks_4"), ("dropout_0.65", "dropout_0.5")), TEST_SETS),
+          ((DROPOUT_50, DROPOUT_30), (DROPOUT_65, DROPOUT_50)), TEST_SETS),
+    Claim("05", "8.2, Tables 9, 11, 13, 14",
+          "Dropout 0.65 has less than half the loss of 0.3 and 0.5 on undistorted, noisy, speckled and occluded images",
+          "loss", ((DROPOUT_65, DROPOUT_30), (DROPOUT_65, DROPOUT_50)),
+          ("clean", "gaussian_noise", "speckle", "occlusion"), share=0.5),
     Claim("05", "8.2, Table 9", "Dropout 0.5 is the most accurate on undistorted images", "accuracy",
-          (("dropout_0.5", "blocks_4"), ("dropout_0.5", "dropout_0.65")), CLEAN),
+          ((DROPOUT_50, DROPOUT_30), (DROPOUT_50, DROPOUT_65)), CLEAN),
+    Claim("05", "8.2, Tables 10, 13", "Dropout 0.5 is the most accurate on blurred and speckled images", "accuracy",
+          ((DROPOUT_50, DROPOUT_30), (DROPOUT_50, DROPOUT_65)), ("gaussian_blur", "speckle")),
+    Claim("05", "8.2, Table 11", "Dropout 0.5 and 0.65 are more accurate than 0.3 under Gaussian noise", "accuracy",
+          ((DROPOUT_50, DROPOUT_30), (DROPOUT_65, DROPOUT_30)), NOISY),
+    Claim("05", "8.2, Tables 12, 14", "Dropout 0.65 is the most accurate on salt-and-pepper and occluded images",
+          "accuracy", ((DROPOUT_65, DROPOUT_30), (DROPOUT_65, DROPOUT_50)), ("salt_pepper", "occlusion")),
+    Claim("06", "9", "The final network's validation loss rises only after about 55 epochs", "rises later",
+          ((FINAL,),), epochs=(28, 34), says="validation loss tended to go up after about 55 epochs"),
     Claim("06", "9", "The final network recognises more images than the baseline in 5 of 7 classes", "five classes",
           ((FINAL, SEPARATE),), CLEAN, says="more correct in 5 of 7 classes"),
+    Claim("06", "9", "The baseline's lead over the final network is mainly due to fear and sad", "fear and sad",
+          ((SEPARATE, FINAL),), CLEAN, says="fear and sad: 76 images more; the other classes: 73 fewer"),
     Claim("06", "9, Table 15", "The final network is less accurate than the baseline on undistorted images", "accuracy",
           ((SEPARATE, FINAL),), CLEAN),
     Claim("06", "9, Tables 17, 19",
@@ -130,6 +166,8 @@ CLAIMS = (  # in the order of the notebooks
     Claim("06", "10, Tables 16, 18, 20",
           "The final network is more accurate than the baseline on blurred, salt-and-pepper and occluded images",
           "accuracy", ((FINAL, SEPARATE),), ("gaussian_blur", "salt_pepper", "occlusion")),
+    Claim("07", "9", "EfficientNet's validation loss rises only after about 20 epochs", "rises later",
+          (("efficientnet",),), epochs=(9, 11), says="validation loss tended to go up after about 20 epochs"),
     Claim("07", "10, Tables 15-20", "The final network has a lower loss than EfficientNet on all six test sets", "loss",
           ((FINAL, "efficientnet"),), TEST_SETS),
     Claim("07", "10, Tables 15-20", "The final network is more accurate than EfficientNet on all six test sets",
@@ -144,17 +182,20 @@ class Judgement(NamedTuple):
     this_run: str
     verdict: str
     evidence: str
+    seeds: str = ""  # of each network: "3 seeds"
 
 
-def verdicts(runs: Runs, notebook: str | None = None) -> pd.DataFrame:
+def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None) -> pd.DataFrame:
     """Every claim with its verdict.
 
     Args:
         notebook: "03" to "07" for the claims that this notebook answers; None for all.
+        short: runs of a shorter schedule, one for all, for a verdict of their own.
 
     Returns:
-        DataFrame, one row a claim: claim, verdict (one of VERDICTS), epochs (that its networks were trained, of the
-        report's), report says, this run, evidence, source (section or tables of the report).
+        DataFrame, one row a claim: claim, verdict (one of VERDICTS), with `short` also "short schedule" (what the same
+        rule says of these runs, with their seeds: "supported (3 seeds)"), epochs (that its networks were trained, of
+        the report's), report says, this run, evidence, source (section or tables of the report).
 
     Raises:
         InputError: two networks of one claim were tested on different images.
@@ -165,30 +206,117 @@ def verdicts(runs: Runs, notebook: str | None = None) -> pd.DataFrame:
     for claim in CLAIMS:
         if notebook not in (None, claim.notebook):
             continue
-        judgement = _judgement(claim, runs)
-        noisy = "Gaussian noise" in claim.text and judgement.verdict != NOT_RUN
-        rows.append(
-            {
-                "claim": claim.text,
-                "verdict": judgement.verdict,
-                "epochs": ", ".join(dict.fromkeys(runs.epochs(name) for name in claim.names)),
-                "report says": _report_says(claim),
-                "this run": judgement.this_run,
-                "evidence": judgement.evidence + f"; {NOISE}" * noisy,
-                "source": claim.source,
-            }
-        )
+        judgement = _judgement(claim, runs, runs.on_fer2013().as_reported())
+        row = {"claim": claim.text, "verdict": judgement.verdict}
+        evidence, judged = [judgement.evidence], [judgement]
+        if short is not None:
+            of_short = _judgement(claim, short, _comparable(short))
+            row["short schedule"] = of_short.verdict + f" ({of_short.seeds})" * (of_short.verdict in JUDGED)
+            judged.append(of_short)
+            if of_short.evidence not in judgement.evidence:
+                evidence.append(f"short schedule: {of_short.evidence}")
+        if claim.noisy and any(each.verdict != NOT_RUN for each in judged):
+            evidence.append(NOISE)
+        row |= {
+            "epochs": ", ".join(dict.fromkeys(runs.epochs(name) for name in claim.names)),
+            "report says": _report_says(claim),
+            "this run": judgement.this_run,
+            "evidence": "; ".join(evidence),
+            "source": claim.source,
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _judgement(claim: Claim, runs: Runs) -> Judgement:
-    """What these runs say of a claim, by the rules above."""
-    trained = runs.only(*claim.names)
-    reported = trained.as_reported()
-    lacking = [runs.label(name) for name in claim.names if not reported[name]]
+def answer(runs: Runs, short: Runs | None = None) -> list[str]:
+    """The study in three sentences: the final network, the claims, and what needs no training.
+
+    Args:
+        short: as in `verdicts`.
+
+    Raises:
+        InputError: as in `verdicts`.
+    """
+    return [_final_network(runs, short), _counts(runs, short), _own_numbers()]
+
+
+def _final_network(runs: Runs, short: Runs | None) -> str:
+    """How near the final network comes to the report's, by the training nearest to the report's."""
+    candidates = (runs.on_fer2013().as_reported(), runs.on_fer2013(), (short or Runs()).on_fer2013())
+    trained = next((part for part in candidates if part[FINAL]), None)
+    if trained is None:
+        return "The final network was not trained on FER-2013 here, so nothing can be set beside the report's."
+    reported = trained is candidates[0]
+    schedule = "on the report's schedule" if reported else f"on another schedule, for {trained.epochs(FINAL)} epochs"
+    cells = []
+    for test_set, images in (("clean", "clean"), ("distorted_overall", "distorted")):
+        accuracy, loss = (trained.per_image(FINAL, test_set, metric).mean() for metric in DIGITS)
+        report = "{:.1%}, {:.2f}".format(*(published_value(FINAL, test_set, metric) for metric in DIGITS))
+        cells.append(f"{accuracy:.1%} of the {images} test images with loss {loss:.2f} (report: {report})")
+    seeds = _seeds([len(trained[FINAL])])
+    return f"The final network, trained here {schedule} ({seeds}), recognises {' and '.join(cells)}."
+
+
+def _counts(runs: Runs, short: Runs | None) -> str:
+    """How many claims are supported, contradicted and undecided, and by which trainings."""
+    short = short or Runs()
+    frame, parts = verdicts(runs, short=short), []
+    for column, schedule, judges in (
+        ("verdict", "the report's schedule", runs.on_fer2013().as_reported()),
+        ("short schedule", "a short schedule", _comparable(short)),
+    ):
+        words = frame[column].str.split(" (", regex=False).str[0]
+        counts = [int(sum(words == verdict)) for verdict in JUDGED]
+        if any(counts):
+            trainings = sum(len(judges[name]) for name in _networks())
+            supported, contradicted, undecided = counts
+            parts.append(
+                f"{trainings} training{'s' * (trainings > 1)} on {schedule}: {supported} supported, "
+                f"{contradicted} contradicted, {undecided} undecided"
+            )
+    if not parts:
+        return f"None of the report's {len(frame)} claims can be judged by the trainings here."
+    return f"Of the report's {len(frame)} claims, by {'; by '.join(parts)}."
+
+
+def _own_numbers() -> str:
+    """What the report's own numbers show, whatever a training gives."""
+    margins = defects.margins([str(table) for table in range(3, 21)])
+    leads = margins["second: 95 % interval"].str.startswith("+").sum()
+    matrices = published_confusions()
+    traces = [matrix.trace() / matrix.sum() for matrix in matrices.values()]
+    accuracies = [by_network().accuracy[name, "clean"] for name in matrices]
+    return (
+        f"By the report's own numbers, its most accurate network has a significant lead over the second in {leads} of "
+        f"{len(margins)} tables (3 to 20), and its confusion matrices cannot belong to its accuracies: they hold "
+        f"{min(traces):.0%} to {max(traces):.0%} right answers, not {min(accuracies):.0%} to {max(accuracies):.0%}."
+    )
+
+
+def _networks() -> list[str]:
+    """The networks that the claims are about."""
+    return list(dict.fromkeys(itertools.chain(*(claim.names for claim in CLAIMS))))
+
+
+def _comparable(runs: Runs) -> Runs:
+    """Runs on FER-2013 that started as the report's (EfficientNet from pre-trained weights), all of one schedule."""
+    trained = runs.on_fer2013().only(*_networks())
+    if not trained.one_schedule(*trained):
+        return Runs()
+
+    def alike(name: str, run: Run) -> bool:
+        return (run.config["experiment"]["weights"] == "none") == (PROTOCOL[name].weights == "none")
+
+    return Runs({name: [run for run in seeds if alike(name, run)] for name, seeds in trained.items()})
+
+
+def _judgement(claim: Claim, runs: Runs, judges: Runs) -> Judgement:
+    """What these runs say of a claim, by the rules above; those that `judges` holds may judge it."""
+    trained, judges = runs.only(*claim.names), judges.only(*claim.names)
+    lacking = [runs.label(name) for name in claim.names if not judges[name]]
     if not lacking:
-        return _judged(claim, reported)
-    if claim.rule in DIGITS and (some := _judged(claim, reported)) and some.verdict == CONTRADICTED:
+        return _judged(claim, judges)
+    if claim.rule in DIGITS and (some := _judged(claim, judges)) and some.verdict == CONTRADICTED:
         enough = f"that is enough, whatever these would give: {'; '.join(lacking)}"
         return some._replace(evidence=f"{some.evidence}; {enough}")
     if missing := [runs.label(name) for name in claim.names if not trained[name]]:
@@ -197,6 +325,8 @@ def _judgement(claim: Claim, runs: Runs) -> Judgement:
         labels = "; ".join(runs.label(name) for name in claim.names)
         return Judgement("not compared", OTHERWISE, f"needs networks that were trained on one schedule, not {labels}")
     judgement = _judged(claim, trained)
+    if trained.on_fer2013() != trained:
+        return judgement._replace(verdict=OTHERWISE, evidence="these images are not FER-2013's, and judge no claim")
     if judgement.verdict not in JUDGED:
         return judgement
     evidence = f"by these trainings {judgement.verdict}: {judgement.evidence}"
@@ -204,13 +334,20 @@ def _judgement(claim: Claim, runs: Runs) -> Judgement:
 
 
 def _judged(claim: Claim, runs: Runs) -> Judgement | None:
-    """What the claim's rule gives, with the numbers of seeds, where there are several."""
-    judgement = RULES[claim.rule](claim, runs.alike(*runs))
+    """What the claim's rule gives, with the number of seeds of each network."""
+    judgement = RULES[claim.rule](claim, runs)
+    if judgement is None:
+        return None
     seeds = [len(of_network) for of_network in runs.values() if of_network]
-    if judgement is None or max(seeds) == 1:
-        return judgement
-    first = " (beside a single one, the first of each)" if min(seeds) == 1 else ""
-    return judgement._replace(evidence=f"{judgement.evidence}; seeds: {', '.join(map(str, seeds))}{first}")
+    return judgement._replace(
+        evidence=f"{judgement.evidence}; seeds: {', '.join(map(str, seeds))}", seeds=_seeds(seeds)
+    )
+
+
+def _seeds(counts: list[int]) -> str:
+    """How many seeds the networks have: "1 seed", "3 seeds", "1 to 3 seeds"."""
+    least, most = min(counts), max(counts)
+    return f"{least} to {most} seeds" if least < most else f"{most} seed{'s' * (most > 1)}"
 
 
 def judge(comparisons: list[Comparison], lacking: int = 0) -> str:
@@ -221,12 +358,13 @@ def judge(comparisons: list[Comparison], lacking: int = 0) -> str:
     return CONTRADICTED if clear(differences, lacking)[1] else UNDECIDED
 
 
-def _evidence(comparisons: list[Comparison], metric: str) -> str:
+def _evidence(comparisons: list[Comparison], metric: str, share: float = 1.0) -> str:
     """How many comparisons speak for and against, and the one that speaks least for the claim."""
     for_it = sum(comparison.difference.low > 0 for comparison in comparisons)
     against = sum(comparison.difference.high < 0 for comparison in comparisons)
     label, difference = min(comparisons, key=lambda comparison: comparison.difference.value)
     better = "accuracy higher" if metric == "accuracy" else "loss lower"
+    better += f" than {share:g} of the other's" * (share != 1)
     return (
         f"{for_it} of {len(comparisons)} intervals lie on its side, {against} on the other; least for it: {label}, "
         f"{better} by {_shown(difference, metric)} on {difference.n:,} images"
@@ -242,7 +380,7 @@ def _shown(difference: Difference, metric: str) -> str:
 def _report_says(claim: Claim) -> str:
     if claim.rule == "easiest":
         (name,), metric = claim.names, claim.metric
-        return _best_of({of: published_value(name, of, metric) for of in distortions.NAMES}, metric)
+        return _best_of({test_set: published_value(name, test_set, metric) for test_set in distortions.NAMES}, metric)
     return claim.says or _told(claim, published_value, _pairs(claim))
 
 
@@ -260,9 +398,9 @@ def _ordered(claim: Claim, runs: Runs) -> Judgement | None:
     pairs = [pair for pair in _pairs(claim) if runs[pair[0]] and runs[pair[1]]]
     if not pairs:
         return None
-    results = comparisons(runs, pairs, claim.rule)
+    results = comparisons(runs, pairs, claim.rule, claim.share)
     verdict = judge(results, lacking=len(_pairs(claim)) - len(pairs))
-    return Judgement(_told(claim, measured, pairs), verdict, _evidence(results, claim.rule))
+    return Judgement(_told(claim, measured, pairs), verdict, _evidence(results, claim.rule, claim.share))
 
 
 def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tuple[str, str, str]]) -> str:
@@ -272,7 +410,7 @@ def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tup
         holds = dict.fromkeys((test_set for *_, test_set in pairs), True)
         for better, worse, test_set in pairs:
             a, b = value(better, test_set, metric), value(worse, test_set, metric)
-            holds[test_set] &= a > b if metric == "accuracy" else a < b
+            holds[test_set] &= a > b if metric == "accuracy" else a < claim.share * b
         return f"on {sum(holds.values())} of {len(holds)} test sets"
     (test_set,), (first, *_) = claim.test_sets, claim.names
     values = {name: value(name, test_set, metric) for pair in pairs for name in pair[:2]}
@@ -286,14 +424,19 @@ def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tup
 
 
 def _easiest_distortion(claim: Claim, runs: Runs) -> Judgement:
-    """Among the distortions, all on the same images, does the network do best under the claimed one?"""
+    """Among the distortions, all on the same images, does the network do best under the claimed one?
+
+    The seeds of one network differ in what distortions do to them, so a single one is compared as if it were two.
+    """
     (name,), (easiest,), metric = claim.names, claim.test_sets, claim.metric
     values = {distortion: runs.per_image(name, distortion, metric) for distortion in distortions.NAMES}
     results = []
     for other in distortions.NAMES:
         if other != easiest:
             pair = (easiest, other) if metric == "accuracy" else (other, easiest)
-            difference = evaluation.paired(*(values[distortion] for distortion in pair), same_networks=True)
+            sides, several = [values[distortion] for distortion in pair], len(runs[name]) > 1
+            spread = seed_spread(easiest, metric, *sides)
+            difference = evaluation.paired(*sides, seed_spread=spread, same_networks=several)
             results.append(Comparison(f"{easiest} against {other}", difference))
     means = {distortion: of_images.mean() for distortion, of_images in values.items()}
     return Judgement(_best_of(means, metric), judge(results), _evidence(results, metric))
@@ -305,22 +448,49 @@ def _best_of(values: dict[str, float], metric: str) -> str:
 
 
 def _overfits(claim: Claim, runs: Runs) -> Judgement:
-    """Is the validation loss of the last epochs above that of those in which the report sees it level off, as many?
+    """Do the validation losses end above where the report sees them level off (`evaluation.rise`)?"""
+    this_run, rise, evidence = _rise(claim, runs)
+    return Judgement(this_run, judge([Comparison("", rise)]) if rise else OTHERWISE, evidence)
 
-    It jumps from epoch to epoch, so means of epochs are compared, by how far single ones lie apart (Welch's t test).
+
+def _rises_later(claim: Claim, runs: Runs) -> Judgement:
+    """Does the validation loss rise only after the report's last epoch?
+
+    It does not where it has clearly risen since the middle of the training. The rest needs epochs that the report's
+    schedule does not have, so these trainings cannot support it.
     """
-    (name,), (first, last) = claim.names, PLATEAU
-    curve = np.mean([run.history["val_loss"] for run in runs[name]], axis=0)
-    lowest, count = curve.argmin(), last - first + 1
-    at_end = f"{curve[-1]:.2f} at epoch {len(curve)}"
-    this_run = f"validation loss {curve[lowest]:.2f} at epoch {lowest + 1} (lowest), {at_end}"
-    if len(curve) < last + count:
-        return Judgement(this_run, OTHERWISE, f"the claim is about the epochs after {last}; {len(curve)} were trained")
-    end, level = curve[-count:], curve[first - 1 : last]
-    test = stats.ttest_ind(end, level, equal_var=False)
-    rise = Difference(end.mean() - level.mean(), *test.confidence_interval(), test.pvalue, 2 * count)
-    evidence = f"mean of the last {count} epochs minus that of epochs {first} to {last}: {_shown(rise, 'loss')}"
-    return Judgement(this_run, judge([Comparison("", rise)]), evidence)
+    this_run, rise, evidence = _rise(claim, runs)
+    if rise and clear([rise])[0]:
+        return Judgement(this_run, CONTRADICTED, f"it rises before the last epoch: {evidence}")
+    later = "no training goes on after the epoch at which the report stopped, so none can show a rise after it"
+    return Judgement(this_run, OTHERWISE, f"{later}; {evidence}")
+
+
+def _rise(claim: Claim, runs: Runs) -> tuple[str, Difference | None, str]:
+    """What the validation losses are, their rise since the claim's epochs, and the evidence: why there is none, or it.
+
+    A schedule with fewer epochs than the report's has its epochs in proportion. Where the learning rate is annealed,
+    the end of the schedule pulls the loss down: its curve says nothing about one at the report's constant rate.
+    """
+    (name,) = claim.names
+    schedule = runs[name][0].config["experiment"]
+    curves = np.array([run.history["val_loss"] for run in runs[name]])
+    mean, share = curves.mean(axis=0), schedule["study_epochs"] / 100
+    this_run = (
+        f"validation loss {mean.min():.2f} at epoch {mean.argmin() + 1} (lowest), {mean[-1]:.2f} at epoch {len(mean)}"
+    )
+    if schedule["annealing"] != "none":
+        return this_run, None, "the learning rate falls to 0, so the loss follows the schedule, not the report's epochs"
+    first, last = plateau = tuple(round(share * epoch) for epoch in claim.epochs)
+    epochs = f"epochs {first} to {last} of {len(mean)}"
+    if first < 1 or last == first:
+        return this_run, None, f"too short: {len(mean)} epochs, in which the report's are {epochs}"
+    try:
+        rise = evaluation.rise(curves, plateau)
+    except InputError as error:
+        return this_run, None, f"the claim is about the epochs after {last}; {error}"
+    evidence = f"mean of the last {rise.n // 2} epochs minus that of {epochs}: {_shown(rise, 'loss')}"
+    return this_run, rise, evidence
 
 
 def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
@@ -330,13 +500,16 @@ def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
     rises with dropout, which alone makes the gap smaller. A baseline without a gap cannot support the claim.
     """
     runs.labels("validation", *claim.names)
+    validation = [runs.per_image(name, "validation", "loss") for name in claim.names]
     final, baseline = (
-        runs.per_image(name, "validation", "loss") - np.array([[run.history["loss"].iloc[-1]] for run in runs[name]])
-        for name in claim.names
+        losses - np.array([[run.history["loss"].iloc[-1]] for run in runs[name]])
+        for name, losses in zip(claim.names, validation)
     )
+    spread = seed_spread("validation", "loss", *validation)
     this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
-    comparison = Comparison("gap of the baseline - gap of the final network", evaluation.paired(baseline, final))
-    verdict, (low, high) = judge([comparison]), evaluation.mean_interval(baseline)
+    difference = evaluation.paired(baseline, final, seed_spread=spread)
+    comparison = Comparison("gap of the baseline - gap of the final network", difference)
+    verdict, (low, high) = judge([comparison]), evaluation.mean_interval(baseline, spread)
     shown = f"{comparison.label}: {_shown(comparison.difference, 'loss')}"
     evidence = f"{shown}; dropout 0.65 raises the training loss, and so shrinks the gap"
     if verdict == SUPPORTED and low <= 0:
@@ -352,12 +525,12 @@ def _disgust_never_recognised(claim: Claim, runs: Runs) -> Judgement:
     if not images.any():
         return Judgement("no images of disgust", NOT_RUN, "the test set holds no image of disgust")
     called = np.mean([run.logits(test_set).argmax(axis=1) == disgust for run in runs[name]], axis=0)
-    table = [[round(called[of].sum()), round((1 - called[of]).sum())] for of in (images, ~images)]
-    (right, _), (wrong, _), p = *table, stats.fisher_exact(table, alternative="greater").pvalue
+    table = [[round(called[part].sum()), round((1 - called[part]).sum())] for part in (images, ~images)]
+    p = stats.fisher_exact(table, alternative="greater").pvalue
     return Judgement(
-        f"{right} of {images.sum()} images recognised",
-        SUPPORTED if right == 0 else CONTRADICTED if p < 0.05 else UNDECIDED,
-        f"of {np.sum(~images):,} other faces {wrong} are called disgust, too; "
+        f"{called[images].sum():.3g} of {images.sum()} images recognised",
+        SUPPORTED if not called[images].any() else CONTRADICTED if p < 0.05 else UNDECIDED,
+        f"of {np.sum(~images):,} other faces {table[1][0]} are called disgust, too; "
         f"p {p:.2g} that both are as often (Fisher's exact test)",
     )
 
@@ -367,7 +540,9 @@ def _five_classes_better(claim: Claim, runs: Runs) -> Judgement:
     (test_set,), labels = claim.test_sets, runs.labels(*claim.test_sets, *claim.names)
     final, baseline = (runs.per_image(name, test_set, "accuracy") for name in claim.names)
     present = [c for c in range(len(CLASSES)) if np.sum(labels == c) >= 2]
-    differences = [evaluation.paired(final[:, labels == c], baseline[:, labels == c]) for c in present]
+    differences = [
+        evaluation.paired(final[:, labels == c], baseline[:, labels == c], seed_spread=RECALL_SPREAD) for c in present
+    ]
     better, worse = clear(differences)
     return Judgement(
         f"more correct in {sum(difference.value > 0 for difference in differences)} of {len(present)} classes",
@@ -377,12 +552,31 @@ def _five_classes_better(claim: Claim, runs: Runs) -> Judgement:
     )
 
 
+def _lead_of_fear_and_sad(claim: Claim, runs: Runs) -> Judgement:
+    """Does the first network lead, and do fear and sad add more to its lead than all other classes together?"""
+    (test_set,), labels = claim.test_sets, runs.labels(*claim.test_sets, *claim.names)
+    first, second = (runs.per_image(name, test_set, "accuracy") for name in claim.names)
+    those = np.isin(labels, [CLASSES.index("fear"), CLASSES.index("sad")])
+    signs = np.where(those, 1, -1)
+    more = evaluation.paired(signs * first, signs * second, seed_spread=RECALL_SPREAD)
+    (lead,) = comparisons(runs, _pairs(claim), "accuracy")
+    gains = first.mean(axis=0) - second.mean(axis=0)
+    return Judgement(
+        f"fear and sad: {gains[those].sum():+.0f} images; the other classes: {gains[~those].sum():+.0f}",
+        judge([lead, Comparison("", more)]),
+        f"lead: {_shown(lead.difference, 'accuracy')}; what fear and sad add to it minus what the others add: "
+        f"{_shown(more, 'accuracy')}",
+    )
+
+
 RULES = {
     "accuracy": _ordered,
     "loss": _ordered,
     "easiest": _easiest_distortion,
     "overfits": _overfits,
+    "rises later": _rises_later,
     "overfits less": _overfits_less,
     "disgust": _disgust_never_recognised,
     "five classes": _five_classes_better,
+    "fear and sad": _lead_of_fear_and_sad,
 }

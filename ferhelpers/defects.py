@@ -8,6 +8,7 @@ from scipy import stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
+from ferhelpers.experiments import network_of
 from ferhelpers.published import DIGITS, NETWORKS, by_network, published, published_confusions
 from ferhelpers.runs import NOT_RUN, Run, Runs
 
@@ -195,27 +196,32 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
     """Which reading of the report's Gaussian noise gives its numbers, on the section that it laid its noise on?
 
     Args:
-        runs: all of which count, so they should have learned as much as the report's networks: `Runs.as_reported`.
+        runs: networks of Tables 2, 5, 11 and 17, or `experiments.readings` of them. All count, so they should have
+            learned as much as the report's.
 
     Returns:
         DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy
-        and loss ("0.409 / 1.74") of each network of Tables 2, 5, 11 and 17 that was run; their mean distances from the
-        report's. Where no network was run, a table that says so.
+        and loss ("0.409 / 1.74") of each that was run; their mean distances from the report's. Where none was run, a
+        table that says so.
 
     Source: report, Tables 2, 5, 11, 17 and section 5.1.
     """
     numbers = by_network().xs("gaussian_noise", level="test_set")
     tables = pd.concat([published(table) for table in ("2", "5", "11", "17")])
-    names = [name for name in tables.query("test_set == 'gaussian_noise'").experiment.unique() if runs[name]]
+    shown = set(tables.query("test_set == 'gaussian_noise'").experiment)
+    names = [name for name in runs if runs[name] and network_of(name) in shown]
     if not names:
         return pd.DataFrame({"networks": ["all"], "result": [NOT_RUN]})
-    published_scores = [tuple(numbers.loc[name, list(DIGITS)]) for name in names]
+    published_scores = [tuple(numbers.loc[network_of(name), list(DIGITS)]) for name in names]
     scores = {"the report's own numbers": published_scores}
     for reading in distortions.NOISE_READINGS:
         scores[reading] = [np.mean([_under_noise(run, reading) for run in runs[name]], axis=0) for name in names]
     rows = []
     for reading, of_networks in scores.items():
-        cells = {runs.label(name): "{:.3f} / {:.2f}".format(*pair) for name, pair in zip(names, of_networks)}
+        cells = {
+            NETWORKS.get(name, name.replace("_", " ")): "{:.3f} / {:.2f}".format(*pair)
+            for name, pair in zip(names, of_networks)
+        }
         accuracy, loss = np.abs(np.subtract(of_networks, published_scores)).mean(axis=0).round(3)
         rows.append({"reading": reading, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)
@@ -224,7 +230,8 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
 def _under_noise(run: Run, reading: str) -> tuple[float, float]:
     """Accuracy and loss of a run under one reading of the noise, on the report's section."""
     logits, labels = run.logits(f"noise/{reading}"), run.labels(f"noise/{reading}")
-    if reading in distortions.CANDIDATES:
-        part = distortions.section("gaussian_noise", len(labels))
+    whole = len(run.labels("clean"))
+    if len(labels) == whole:
+        part = distortions.section("gaussian_noise", whole)
         logits, labels = logits[part], labels[part]
     return evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -275,6 +276,11 @@ def readings(settings: Settings) -> dict[str, Experiment]:
         "blocks_1_earlier": settings.experiment(**one, **earlier),
         "blocks_2_earlier": settings.experiment(**two, **earlier),
     }
+
+
+def network_of(reading: str) -> str:
+    """The network that one of `readings` is of: "blocks_1_unit_augmented" -> "blocks_1". Other names stay."""
+    return re.sub("_(unit|byte|earlier|augmented)", "", reading)
 
 
 def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str, Experiment]]:

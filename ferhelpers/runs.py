@@ -166,10 +166,12 @@ class Runs(dict[str, list[Run]]):
         """Those runs that had the report's schedule and, for EfficientNet, pre-trained weights."""
         return self.trained_as(PROTOCOL)
 
-    def alike(self, *names: str) -> Runs:
-        """Runs that can be compared: all seeds or, where one experiment has a single one, the first of each."""
-        single = any(len(self[name]) == 1 for name in names)
-        return Runs({name: self[name][: 1 if single else None] for name in names})
+    def on_fer2013(self) -> Runs:
+        """Those runs whose images are FER-2013's."""
+        forms = ("csv", "folder")
+        return Runs(
+            {name: [run for run in seeds if run.config["data"]["form"] in forms] for name, seeds in self.items()}
+        )
 
     def one_schedule(self, *names: str) -> bool:
         """Whether those of these experiments that were run had one `study_epochs` and one `experiments.PACE`."""

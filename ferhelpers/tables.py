@@ -13,6 +13,7 @@ import pandas as pd
 
 from ferhelpers import calibration, distortions, duplicates, evaluation
 from ferhelpers.data import CLASSES, Dataset
+from ferhelpers.experiments import network_of
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published
 from ferhelpers.runs import INTERVALS, NOT_RUN, Runs
 
@@ -177,7 +178,7 @@ def readings(runs: Runs) -> pd.DataFrame:
         report = lines.loc[network].loc[list(TEST_SETS), list(DIGITS)]
         rows.append({"network": NETWORKS[network], "reading": "the report", **_pairs(report)})
         for name in runs:
-            if not name.startswith(network) or not runs[name]:
+            if network_of(name) != network or not runs[name]:
                 continue
             scores = runs.scores(name)
             here = pd.DataFrame(

@@ -6,6 +6,7 @@ python results/summary.py
 import re
 from pathlib import Path
 
+import draws
 import pandas as pd
 
 from ferhelpers import claims, defects, parameters, plots, tables
@@ -25,6 +26,7 @@ PAGES = {
 FIGURE = ROOT / "docs" / "six_sets.png"
 TRACES = ["report: trace / sum", "report: by chance"]
 OVERALL = ["report", "mean of the five sections"]
+EARLIER = ", every convolution normalised"  # `experiments.readings`: "earlier"
 SCHEDULES = {"full": "The report's protocol", "fast": "The short schedule"}
 
 
@@ -35,15 +37,19 @@ def trained(profile: str) -> Runs:
     return results.find_all(asked, results.runs[0].config["data"]["fingerprint"]).trained_as(asked)
 
 
+def trained_readings() -> Runs:
+    """The stored runs of `experiments.readings`."""
+    results, asked = Results(RESULTS), readings(Settings())
+    return results.find_all(asked, results.runs[0].config["data"]["fingerprint"]).trained_as(asked)
+
+
 def results_page() -> str:
     """All tables, in Markdown."""
     parts = []
     for profile, title in SCHEDULES.items():
         runs = trained(profile)
         parts += [f"## {title} (`--profile {profile}`)", *_trainings(runs)]
-    results = Results(RESULTS)
-    asked = readings(Settings())
-    tried = results.find_all(asked, results.runs[0].config["data"]["fingerprint"]).trained_as(asked)
+    tried = trained_readings()
     parts += [
         "## Readings of how the report trained",
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
@@ -52,10 +58,20 @@ def results_page() -> str:
         "## Readings of its Gaussian noise",
         "Accuracy / loss on the images that the report laid its noise on, the nearest in accuracy first:",
         _markdown(defects.noise_readings(tried)),
+        *_draws(),
         "## Claims",
         _markdown(_verdicts().drop(columns=["evidence", "epochs"])),
     ]
     return "\n\n".join(parts)
+
+
+def _draws() -> list[str]:
+    """How much a draw of a distortion matters, where it was measured."""
+    if not draws.TABLE.exists():
+        return []
+    table = draws.summary(pd.read_csv(draws.TABLE))
+    text = f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):"
+    return ["## How much a draw of the noise matters", text, _markdown(table)]
 
 
 def _trainings(runs: Runs) -> list[str]:
@@ -76,16 +92,24 @@ def _trainings(runs: Runs) -> list[str]:
 def answer() -> str:
     """The findings in short, and the report's final network beside the one trained here and the best one here."""
     full, short = trained("full"), trained("fast")
-    here = full["final"] or short["final"]
-    best = max((runs for of in (full, short) for runs in of.items() if runs[1]), key=_clean, default=("", []))
+    ours = {"": full["final"], ", short schedule": short["final"], EARLIER: trained_readings()["final_earlier"]}
+    how, here = next((how, seeds) for how, seeds in ours.items() if seeds)
+    networks = {f"the same network here{how}": here}
+    if every := [(name, seeds) for runs in (full, short) for name, seeds in runs.items() if seeds]:
+        name, seeds = max(every, key=lambda pair: Runs([pair]).scores(pair[0]).accuracy["clean", "whole"])
+        networks[f"the best here: {NETWORKS[name]}"] = seeds
     columns = {"the report's final network": [_numbers(published_value, "final", name) for name in TEST_SETS]}
-    for label, seeds in (("the same network here", here), (f"the best here: {NETWORKS.get(best[0], 'none')}", best[1])):
-        scores = Runs(shown=seeds).scores("shown") if seeds else None
-        columns[label] = [_measured(scores, name) for name in TEST_SETS]
+    for label, seeds in networks.items():
+        scores = Runs(shown=seeds).scores("shown")
+        columns[label] = [
+            _numbers(lambda _, name, metric, scores=scores: tables.in_report_layout(scores, name)[metric], "", name)
+            for name in TEST_SETS
+        ]
     table = pd.DataFrame({"accuracy / loss": [name.replace("_", " ") for name in TEST_SETS], **columns})
     figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
-    bullets = [f"- {sentence}" for sentence in claims.answer(full, short)]
-    return "\n\n".join(["\n".join(bullets), _markdown(table), figure])
+    sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
+    bullets = "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n\n".join([bullets, _markdown(table), figure])
 
 
 def findings() -> str:
@@ -120,25 +144,16 @@ def _verdicts() -> pd.DataFrame:
     return claims.verdicts(trained("full"), short=trained("fast"))
 
 
-def _clean(of_network) -> float:
-    return Runs([of_network]).scores(of_network[0]).accuracy["clean", "whole"]
-
-
 def _numbers(value, name: str, test_set: str) -> str:
     return f"{value(name, test_set, 'accuracy'):.3f} / {value(name, test_set, 'loss'):.2f}"
-
-
-def _measured(scores: pd.DataFrame | None, test_set: str) -> str:
-    if scores is None:
-        return NOT_RUN
-    return _numbers(lambda _, name, metric: tables.in_report_layout(scores, name)[metric], "", test_set)
 
 
 def draw() -> None:
     """The figure of the project's README: accuracy on six test sets."""
     runs = trained("full")
     runs = runs if runs["final"] else trained("fast")
-    frame = tables.levels([str(number) for number in range(15, 21)], runs.only("baseline", "final"), "accuracy")
+    runs = runs if runs["final"] else Runs(final=trained_readings()["final_earlier"])
+    frame = tables.levels([str(number) for number in range(15, 21)], runs.only("final"), "accuracy")
     FIGURE.write_bytes(plots.png(plots.model_bars(frame, "accuracy")))
 
 

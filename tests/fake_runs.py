@@ -48,7 +48,7 @@ class FakeRun:
             self._logits[name] = logits_for(self._labels, difficulty < share, sure)
         self.history = pd.DataFrame(history) if history is not None else None
         content = Experiment(**{"epochs": 1, **experiment}).content()
-        self.config = {"experiment": {**content, "weights": weights}}
+        self.config = {"experiment": {**content, "weights": weights}, "data": {"form": "csv"}}
 
     @cached_property
     def metrics(self):

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,16 +11,23 @@ from bs4 import BeautifulSoup
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from ferhelpers import data, notebook
+from ferhelpers import data, notebook, parameters
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import STUDY, Settings
-from ferhelpers.runs import Runs
+from ferhelpers.experiments import PROTOCOL, STUDY, Settings
+from ferhelpers.runs import FORMAT, Runs
+from ferhelpers.store import Store
 
 
 @pytest.fixture
-def scope(monkeypatch, tmp_path, faces):
+def loads(monkeypatch):
+    """A function that says which Dataset is loaded."""
+    return lambda dataset: monkeypatch.setattr(data, "load", lambda source, **options: dataset)
+
+
+@pytest.fixture
+def scope(loads, tmp_path, faces):
     """The globals() of a notebook on a few drawn faces."""
-    monkeypatch.setattr(data, "load", lambda source, allow_subset=False: faces)
+    loads(faces)
     return {"DATA": "builtin", "OUTPUT": str(tmp_path / "out"), "FRACTION": 1.0, "SEED": 3}
 
 
@@ -33,8 +39,25 @@ def shown(monkeypatch):
     return calls
 
 
-def stored_run(experiment, folder):
-    return SimpleNamespace(folder=folder, config={"experiment": experiment.content()})
+def store_run(results, experiment, fingerprint):
+    """The folder of a training, without its numbers."""
+    folder = Store(results / "runs").path(experiment, fingerprint)
+    folder.mkdir(parents=True)
+    config = {"format": FORMAT, "experiment": experiment.content(), "data": {"fingerprint": fingerprint}, "chosen": []}
+    (folder / "config.json").write_text(json.dumps(config))
+    return Store.seal(folder)
+
+
+def figure_and_table(study, shown):
+    """The texts in a figure, and the caption of a table."""
+    fig = plt.figure()
+    study.figure(fig, "empty", "Nothing")
+    study.table(pd.DataFrame({"a": [1]}), "one", "One")
+    return [text.get_text() for text in fig.texts], caption(shown[-1])
+
+
+def caption(call):
+    return BeautifulSoup(call[0][0].data, "html.parser").caption.text
 
 
 def as_fer2013(dataset):
@@ -57,49 +80,27 @@ def test_begin_names_backend_hardware_and_precision_where_a_notebook_trains(scop
     assert {"backend", "precision", "processor", "cores", "gpus", "versions"} <= study.environment.keys()
 
 
-@pytest.mark.parametrize(
-    "name, value, what",
-    [
-        ("FRACTION", 0.0, "FRACTION cannot be 0.0"),
-        ("FRACTION", 1, "FRACTION takes float, not 1"),
-        ("EPOCHS", True, "EPOCHS takes int, not True"),
-        ("WIDTH", -1.0, "WIDTH cannot be -1.0"),
-        ("PRECISION", "half", "PRECISION cannot be 'half'"),
-        ("SEED", "0", "SEED takes int, not '0'"),
-    ],
-)
-def test_begin_refuses_wrong_parameters(scope, name, value, what):
-    with pytest.raises(InputError, match=f"the parameters cell: {what}"):
-        notebook.begin("03_baseline", {**scope, name: value})
+def test_begin_refuses_wrong_parameters_by_name(scope):
+    for name, value, what in [("FRACTION", 0.0, "cannot be 0.0"), ("EPOCHS", True, "takes int, not True")]:
+        with pytest.raises(InputError, match=f"the parameters cell: {name} {what}"):
+            notebook.begin("03_baseline", {**scope, name: value})
 
 
 def test_train_hands_settings_data_store_and_seeds_over(scope, monkeypatch, tmp_path):
-    calls = []
+    calls, four = [], store_run(tmp_path, PROTOCOL["blocks_4"], "")
 
     def train_all(experiments, *arguments, **options):
         calls.append(((experiments, *arguments), options))
-        return Runs({"blocks_4": [stored_run(experiments["blocks_4"], tmp_path / "four")], "dropout_0.5": []})
+        return Runs({"blocks_4": [four], "dropout_0.5": []})
 
     monkeypatch.setattr("ferhelpers.training.train_all", train_all)
     study = notebook.begin("05_dropout_ablation", {**scope, "EPOCHS": 2, "SEEDS": 4})
     assert list(study.train(STUDY["05_dropout_ablation"])) == ["blocks_4", "dropout_0.5"]
     study.end()
-    assert json.loads((tmp_path / "out/notebooks/05_dropout_ablation.json").read_text())["runs"] == [
-        str(tmp_path / "four")
-    ]
+    assert json.loads((tmp_path / "out/notebooks/05_dropout_ablation.json").read_text())["runs"] == [str(four.folder)]
     [((experiments, dataset, store), options)] = calls
     assert experiments == STUDY["05_dropout_ablation"](Settings(epochs=2, seed=3))
     assert dataset is study.dataset and store.folder == tmp_path / "out" / "runs" and options == {"seeds": 4}
-
-
-def test_stored_results_are_shown_instead_of_training(scope, monkeypatch, tmp_path, capsys):
-    asked = STUDY["05_dropout_ablation"](Settings(seed=3))
-    stored = Runs({**dict.fromkeys(asked, []), "blocks_4": [stored_run(asked["blocks_4"], tmp_path / "four")]})
-    monkeypatch.setattr(notebook, "Results", lambda folder: SimpleNamespace(find_all=lambda *arguments: stored))
-    study = notebook.begin("05_dropout_ablation", {**scope, "RESULTS": "earlier", "SEEDS": 1})
-    assert study.train(STUDY["05_dropout_ablation"]) is stored
-    lacking = [f"dropout_{rate}: not among the stored results" for rate in (0.5, 0.65)]
-    assert capsys.readouterr().out.splitlines()[-3:] == ["blocks_4: four", *lacking]
 
 
 def test_a_figure_is_shown_with_its_alt_text_kept_and_closed(scope, shown, tmp_path):
@@ -116,50 +117,76 @@ def test_a_figure_is_shown_with_its_alt_text_kept_and_closed(scope, shown, tmp_p
     assert 150 <= width <= 300 and 150 <= height <= 300
 
 
-def test_figures_and_tables_of_drawn_faces_say_so_and_others_do_not(scope, shown, faces, monkeypatch):
-    texts = []
+def test_figures_and_tables_of_drawn_faces_and_of_other_splits_say_so(scope, shown, faces, loads):
     origin = {**as_fer2013(faces).provenance, "splits": "folders"}
-    for dataset in (faces, as_fer2013(faces), dataclasses.replace(faces, provenance=origin)):
-        monkeypatch.setattr(data, "load", lambda source, allow_subset, dataset=dataset: dataset)
-        study = notebook.begin("01_data", scope)
-        fig = plt.figure()
-        study.figure(fig, "empty", "Nothing")
-        study.table(pd.DataFrame({"a": [1]}), "one", "One")
-        texts.append(([text.get_text() for text in fig.texts], shown[-1][0][0].data))
-    assert texts[0][0] == [f"\n{notebook.DRAWN}"] and f"One ({notebook.DRAWN})</span></caption>" in texts[0][1]
-    assert texts[1][0] == [] and "One</span></caption>" in texts[1][1]
-    assert texts[2][0] == ["\nnot FER-2013's official splits"]
-    assert "One (not FER-2013's official splits)</span></caption>" in texts[2][1]
-
-
-def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, faces, monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "load", lambda source, allow_subset: as_fer2013(faces))
-    stored = Runs()
-    monkeypatch.setattr("ferhelpers.store.Store.find_all", lambda store, asked, *rest: stored)
-    study = notebook.begin("06_final_model", {**scope, "EPOCHS": 100, "SEEDS": 1, "LEARNING_RATE": 1e-4})
-    asked = STUDY["06_final_model"](study.settings)
-    as_asked = stored_run(asked["final"], tmp_path)
-    short = stored_run(dataclasses.replace(asked["baseline"], epochs=2), tmp_path)
-    faster = stored_run(dataclasses.replace(asked["final"], learning_rate=1e-3), tmp_path)
-    for runs, note in [
-        ({"final": [as_asked], "baseline": []}, None),
-        ({"final": [as_asked], "baseline": [short]}, "trained otherwise than asked: 2 of 100 epochs at rate 0.0001"),
-        (
-            {"final": [faster], "baseline": [short]},
-            "trained otherwise than asked: 2 of 100 epochs at rate 0.0001, 55 of 55 epochs at rate 0.001",
-        ),
-        ({"final": [as_asked]}, None),
+    for dataset, note in [
+        (faces, notebook.DRAWN),
+        (as_fer2013(faces), ""),
+        (dataclasses.replace(faces, provenance=origin), "not FER-2013's official splits"),
     ]:
-        stored.clear()
-        stored.update(runs)
-        study.found(STUDY["06_final_model"])
-        fig = plt.figure()
-        study.figure(fig, "empty", "Nothing")
-        study.table(pd.DataFrame({"a": [1]}), "one", "One")
-        study.table(pd.DataFrame({"a": [1]}), "published", "Two", measured=False)
-        assert [text.get_text() for text in fig.texts] == ([f"\n{note}"] if note else [])
-        assert f"One ({note})</span>" in shown[-2][0][0].data if note else "One</span>" in shown[-2][0][0].data
-        assert "Two</span>" in shown[-1][0][0].data
+        loads(dataset)
+        study = notebook.begin("01_data", scope)
+        assert figure_and_table(study, shown) == ([f"\n{note}"] * bool(note), f"One ({note})" if note else "One")
+
+
+NOTE = "trained otherwise than asked: "
+
+
+@pytest.mark.parametrize(
+    "changes, note",  # of the stored networks
+    [
+        ({"final": {}}, ""),
+        ({"final": {}, "baseline": {"epochs": 2}}, f"{NOTE}2 of 100 epochs at rate 0.0001"),
+        (
+            {"final": {"learning_rate": 1e-3}, "baseline": {"epochs": 2}},
+            f"{NOTE}2 of 100 epochs at rate 0.0001, 55 of 55 epochs at rate 0.001",
+        ),
+    ],
+)
+def test_figures_and_tables_of_networks_trained_otherwise_say_so(scope, shown, faces, tmp_path, loads, changes, note):
+    loads(as_fer2013(faces))
+    for name, change in changes.items():
+        store_run(tmp_path, dataclasses.replace(PROTOCOL[name], **change), faces.fingerprint)
+    study = notebook.begin("06_final_model", {**scope, "RESULTS": str(tmp_path)})
+    study.stored(STUDY["06_final_model"])
+    study.table(pd.DataFrame({"a": [1]}), "published", "Two", measured=False)
+    assert figure_and_table(study, shown) == ([f"\n{note}"] * bool(note), f"One ({note})" if note else "One")
+    assert caption(shown[0]) == "Two"
+
+
+def test_stored_results_of_fer2013_are_shown_without_its_images(scope, shown, faces, tmp_path, capsys):
+    run = store_run(tmp_path, PROTOCOL["final"], "another data set's")
+    study = notebook.begin("06_final_model", {**scope, "RESULTS": str(tmp_path)})
+    assert not study.pictures and study.fingerprint == "another data set's"
+    assert "no picture of them is shown" in capsys.readouterr().out
+    assert figure_and_table(study, shown) == ([f"\n{notebook.DRAWN}"], f"One ({notebook.DRAWN})")  # of the data so far
+    assert study.train(STUDY["06_final_model"]).first()["final"].folder == run.folder
+    assert capsys.readouterr().out == f"baseline: not among the stored results\nfinal: {run.folder.name}\n"
+    assert figure_and_table(study, shown) == ([], "One")
+    study.end()
+    assert json.loads((tmp_path / "out/notebooks/06_final_model.json").read_text())["runs"] == [str(run.folder)]
+
+
+def test_stored_results_on_the_drawn_faces_are_marked_as_drawn(scope, shown, faces, tmp_path):
+    store_run(tmp_path, PROTOCOL["final"], faces.fingerprint)
+    study = notebook.begin("06_final_model", {**scope, "RESULTS": str(tmp_path)})
+    study.stored(STUDY["06_final_model"])
+    assert study.pictures and figure_and_table(study, shown)[1] == f"One ({notebook.DRAWN})"
+
+
+def test_stored_takes_the_trainings_of_a_profile_and_no_others(scope, shown, faces, tmp_path, loads):
+    loads(as_fer2013(faces))
+    fast = STUDY["06_final_model"](Settings.from_parameters(parameters.read_profile("fast")))
+    full, quick = (store_run(tmp_path, networks["final"], faces.fingerprint) for networks in (PROTOCOL, fast))
+    store_run(tmp_path, dataclasses.replace(fast["baseline"], epochs=2), faces.fingerprint)
+    study = notebook.begin("06_final_model", {**scope, "RESULTS": str(tmp_path)})
+    for profile, run in [("", full), ("fast", quick), ("full", full)]:
+        runs = study.stored(STUDY["06_final_model"], profile)
+        assert {name: [run.folder for run in seeds] for name, seeds in runs.items()} == {
+            "baseline": [],
+            "final": [run.folder],
+        }
+        assert figure_and_table(study, shown) == ([], "One")
 
 
 def test_a_table_is_kept_as_numbers_and_shown_as_text(scope, shown, tmp_path):

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,12 +27,14 @@ def test_declared_reads_names_types_defaults_and_help(tmp_path):
         'RATE: float = 1e-4  # step of "Adam" # at the start\n',
         "\n",
         'NAME: str = "a # b"\n',
-        "DEEP: bool = True  # or not",
+        "DEEP: bool = True  # or not\n",
+        "DEPTH: int = (\n    3  # wrapped\n)",
     ]
     assert list(parameters.declared(notebook(tmp_path, source)).values()) == [
         Parameter("RATE", float, 1e-4, 'step of "Adam" # at the start'),
         Parameter("NAME", str, "a # b", ""),
         Parameter("DEEP", bool, True, "or not"),
+        Parameter("DEPTH", int, 3, "wrapped"),
     ]
 
 
@@ -88,11 +91,45 @@ def test_anything_becomes_the_declared_type_or_an_input_error(kind, value):
         assert kind is not float or math.isfinite(converted)
 
 
-def test_profiles_may_write_numbers_as_yaml_misreads_them():
-    rate = Parameter("LEARNING_RATE", float, 1.0, "")
-    assert parameters.convert(rate, "1e-4", "profile") == 1e-4  # YAML 1.1 takes 1e-4 for text
-    assert parameters.convert(rate, 1, "profile") == 1.0
-    assert type(parameters.convert(rate, 1, "profile")) is float
+@pytest.mark.parametrize(
+    "name, given, value",
+    [
+        ("EPOCHS", np.int64(4), 4),
+        ("FRACTION", 1, 1.0),
+        ("WIDTH", np.float32(0.5), 0.5),
+        ("LEARNING_RATE", "1e-3", 0.001),  # YAML 1.1, too, takes 1e-3 for text
+        ("DATA", Path("x"), "x"),
+        ("SUBSET", np.True_, True),
+    ],
+)
+def test_a_notebook_may_write_values_of_related_types(name, given, value):
+    values = parameters.of_scope({name: given, "np": np, "EPOCH": 3})
+    assert values == {name: value} and type(values[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    "name, value, what",
+    [
+        ("WIDTH", None, "WIDTH takes float, not None"),
+        ("EPOCHS", 4.0, "EPOCHS takes int, not 4.0"),
+        ("SEED", "zero", "SEED takes int, not 'zero'"),
+        ("SUBSET", 1, "SUBSET takes bool, not 1"),
+        ("DATA", 3, "DATA takes str, not 3"),
+        ("TRAIN", "demon", "TRAIN cannot be 'demon'; it must be empty or one of demo, fast, full"),
+    ],
+)
+def test_a_notebook_s_wrong_values_are_refused_by_name(name, value, what):
+    with pytest.raises(InputError) as refusal:
+        parameters.of_scope({name: value})
+    assert str(refusal.value) == f"the parameters cell: {what}"
+
+
+def test_train_replaces_the_values_by_those_of_a_profile_and_shows_no_results():
+    scope = {"TRAIN": "", "RESULTS": "../results", "EPOCHS": 7, "WIDTH": 1.0, "SEED": 3}
+    assert parameters.of_scope(scope) == scope
+    demo = {"TRAIN": "demo", "RESULTS": "", "EPOCHS": 4, "WIDTH": 0.25, "SEED": 3}  # its other values are not declared
+    assert parameters.of_scope({**scope, "TRAIN": "demo"}) == demo
+    assert parameters.of_scope({**scope, "TRAIN": "full"}) == {**scope, "TRAIN": "full", "RESULTS": ""}
 
 
 @pytest.mark.parametrize(

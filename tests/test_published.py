@@ -5,6 +5,7 @@ import pytest
 
 from ferhelpers.errors import InputError
 from ferhelpers.published import NETWORKS, TEST_SETS, published, published_confusions
+from ferhelpers.published import test_set as name_of_test_set  # under its own name pytest would take it for a test
 
 ROWS = {"6.1.2": 1, "6.1.3": 1, "1": 6, "2": 6} | {str(t): 5 for t in range(3, 9)} | {str(t): 3 for t in range(9, 21)}
 
@@ -33,6 +34,11 @@ def test_published_cannot_be_spoilt_by_its_reader():
     frame = published()
     frame["accuracy"] = 0
     assert published()["accuracy"].min() > 0.1
+
+
+def test_tables_3_to_20_have_one_test_set_each():
+    sets = ["clean", "gaussian blur", "gaussian noise", "salt pepper", "speckle", "occlusion"]
+    assert [name_of_test_set(str(table)) for table in range(3, 21)] == sets * 3
 
 
 @pytest.mark.parametrize("blocks, dropout", [(str(t), str(t + 6)) for t in range(3, 9)])

@@ -12,12 +12,21 @@ from ferhelpers.store import Results
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "results"))
+import draws  # noqa: E402
 import summary  # noqa: E402
 
 
 @pytest.mark.parametrize("name, text", [("answer", "answer"), ("findings", "findings"), ("results", "results_page")])
 def test_pages_show_the_stored_results(name, text):
     assert f"<!-- {name} -->\n{getattr(summary, text)()}\n<!-- end of {name} -->" in summary.PAGES[name].read_text()
+
+
+def test_draws_by_hand():
+    rows = [("net", "speckle", 0, 0.2, 2.0), ("net", "speckle", 1, 0.3, 4.0), ("net", "occlusion", 0, 0.5, 1.0)]
+    frame = pd.DataFrame(rows, columns=["run", "distortion", "draw", "accuracy", "loss"])
+    table = draws.summary(frame)
+    assert table.loc[0].tolist() == ["net", "speckle", "0.250 ± 0.071", "3.000 ± 1.414"]
+    assert table.distortion.tolist() == ["speckle", "occlusion"]
 
 
 @pytest.mark.parametrize("run", Results(summary.RESULTS).runs, ids=lambda run: run.folder.name)

@@ -38,55 +38,65 @@ def test_what_was_not_run_says_so():
 
 
 def test_a_clean_table_by_hand():
-    frame = side_by_side("3", blocks_1=[FakeRun(0.52, n=1000)], blocks_2=[FakeRun(0.622, n=1000)])
-    assert frame.loc["1", "accuracy: this run"] == frame.loc["1", "accuracy: whole set"] == "0.520"
-    assert frame.loc["1", "accuracy: difference"] == "+0.011"
-    assert frame.loc["1", "accuracy: 95 % interval"] == "0.489 to 0.551"
-    assert frame["accuracy: inside"].tolist() == ["yes", "yes", "not run", "not run", "not run"]
+    frame = side_by_side("3", blocks_1=[FakeRun(0.52, n=1000)])
+    accuracy, loss = (
+        [f"{metric}: {column}" for column in ("report", "here", "difference")] for metric in ("accuracy", "loss")
+    )
+    assert frame.index.name == "blocks" and list(frame) == accuracy + loss
+    assert frame.loc["1", accuracy].tolist() == ["0.509", "0.520 (0.489 to 0.551)", "+0.011"]
+    assert frame.loc["2", accuracy].tolist() == ["0.622", "not run", "not run"]
     # logit 2 for the predicted class: a right answer costs log(e^2 + 6) - 2, a wrong one 2 more
-    assert float(frame.loc["1", "loss: this run"]) == pytest.approx(np.log(np.exp(2) + 6) - 2 * 0.52, abs=0.005)
+    right, spread = np.log(np.exp(2) + 6) - 2, 1.96 * 2 * (0.52 * 0.48 / 1000) ** 0.5
+    mean = right + 2 * 0.48
+    measured = f"{mean:.2f} ({mean - spread:.2f} to {mean + spread:.2f})"
+    assert frame.loc["1", loss].tolist() == ["1.79", measured, f"{mean - 1.79:+.2f}"]
 
 
-def test_inside_turns_with_the_measured_number():
-    for accuracy, inside in ((0.52, "yes"), (0.60, "no"), (0.42, "no")):
-        assert side_by_side("3", blocks_1=[FakeRun(accuracy)]).loc["1", "accuracy: inside"] == inside
-    # the report's loss is 1.79; with logit 2 and accuracy a the loss is 2.595 - 2 a, give or take 0.06
-    for accuracy, inside in ((0.40, "yes"), (0.55, "no")):
-        assert side_by_side("3", blocks_1=[FakeRun(accuracy)]).loc["1", "loss: inside"] == inside
+@pytest.mark.parametrize(
+    "table, varied", [("1", "test set"), ("6.1.2", "test set"), ("8", "blocks"), ("9", "dropout"), ("20", "network")]
+)
+def test_the_first_column_is_what_the_table_varies(table, varied):
+    assert side_by_side(table).index.name == varied
 
 
-def test_a_distortion_is_compared_on_its_fifth_and_shown_on_the_whole_set():
+def test_a_distortion_is_compared_on_its_fifth_and_on_the_whole_set():
     run = FakeRun(n=1000, per_set={"speckle": (0.9, 2), "sections": (0.2, 2)})
-    row = side_by_side("7", blocks_3=[run]).loc["3"]
     part = distortions.sections(1000)[distortions.NAMES.index("speckle")]
     section = evaluation.accuracy(run.logits("sections")[part], run.labels("sections")[part])
-    assert row["accuracy: this run"] == f"{section:.3f}" and row["accuracy: whole set"] == "0.900"
+    row = side_by_side("7", blocks_3=[run]).loc["3"]
+    assert row["accuracy: here"].startswith(f"{section:.3f} (")
     assert row["accuracy: difference"] == f"{section - 0.177:+.3f}"
+    frame = tables.whole_sets(["3", "7", "8"], Runs(blocks_3=[run]))  # clean images are whole in side_by_side
+    assert frame["test set"].tolist() == ["speckle"] * 5 + ["occlusion"] * 5
+    assert frame["blocks"].tolist() == list("12345") * 2
+    row = frame.loc[2]
+    assert row[["accuracy: report", "accuracy: difference"]].tolist() == ["0.177", "+0.723"]
+    assert row["accuracy: here"] == "0.900 (0.880 to 0.917)"
 
 
 def test_overall_is_the_set_of_sections():
     run = FakeRun(n=1000, per_set={"sections": (0.34, 2)})
-    frame = side_by_side("2", baseline=[run])
-    assert frame.loc["distorted_overall", "accuracy: this run"] == "0.340"
-    assert frame.loc["distorted_overall", "accuracy: inside"] == "yes"
+    assert side_by_side("2", baseline=[run]).loc["distorted_overall", "accuracy: here"] == "0.340 (0.311 to 0.370)"
+    assert "distorted_overall" not in tables.whole_sets(["2"], Runs(baseline=[run]))["test set"].tolist()
 
 
-def test_seeds_give_mean_and_range():
-    seeds = [FakeRun(accuracy) for accuracy in (0.55, 0.60, 0.62)]
-    frame = side_by_side("15", final=seeds)
-    assert frame.loc["final", "accuracy: this run"] == "0.590"
-    assert frame.loc["final", "accuracy: over seeds"] == "0.550 to 0.620"
-    assert frame.loc["baseline", "accuracy: over seeds"] == "not run"
-    assert not any(column.endswith("over seeds") for column in side_by_side("15", final=seeds[:1]))
-    apart = side_by_side("15", final=[FakeRun(0.15), FakeRun(0.25, confidence=9)])
-    for metric in ("accuracy", "loss"):  # so far apart that the interval would leave what is possible
-        assert apart.loc["final", f"{metric}: 95 % interval"].startswith("0.0")
+def test_seeds_give_their_mean_and_a_wider_interval():
+    low, mean, high = here(FakeRun(0.6))
+    lower, mean_of_three, higher = here(FakeRun(0.5), FakeRun(0.6), FakeRun(0.7))
+    assert mean == mean_of_three == 0.6 and lower < low - 0.02 and higher > high + 0.02
+    assert here(FakeRun(0.15), FakeRun(0.25))[0] == 0  # so far apart that the interval would leave what is possible
+
+
+def here(*seeds):
+    """Low, accuracy and high of the final network on clean images."""
+    mean, low, _, high = side_by_side("15", final=list(seeds)).loc["final", "accuracy: here"].split()
+    return float(low.strip("(")), float(mean), float(high.strip(")"))
 
 
 def test_four_blocks_and_dropout_30_are_one_training():
     run = [FakeRun(0.55)]
-    assert side_by_side("9", blocks_4=run).loc["0.3", "accuracy: this run"] == "0.550"
-    assert side_by_side("3", blocks_4=run).loc["4", "accuracy: this run"] == "0.550"
+    assert side_by_side("9", blocks_4=run).loc["0.3", "accuracy: here"].startswith("0.550 ")
+    assert side_by_side("3", blocks_4=run).loc["4", "accuracy: here"].startswith("0.550 ")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +107,7 @@ def test_efficientnet_says_where_it_started(weights, said):
     runs = Runs(efficientnet=[FakeRun(weights=weights, n=100)])
     assert tables.side_by_side("15", runs).loc[2, "network"] == f"EfficientNetB0 ({said})"
     assert f"EfficientNetB0 ({said})" in tables.overview(runs)["network"].tolist()
-    assert f"EfficientNetB0 ({said})" in tables.class_recall_table(runs)
+    assert f"EfficientNetB0 ({said})" in tables.class_recalls(runs)
 
 
 def test_overview_has_every_network_and_no_empty_cell():
@@ -135,7 +145,7 @@ def test_class_recalls_by_hand():
     run = FakeRun(1.0)
     labels = run.labels("clean")
     run._logits["clean"][labels == 1] = 0  # all disgust is taken for class 0
-    frame = tables.class_recall_table(Runs(final=[run], baseline=[])).set_index("class")
+    frame = tables.class_recalls(Runs(final=[run], baseline=[])).set_index("class")
     recalls = {name: "0.000" if name == "disgust" else "1.000" for name in CLASSES}
     assert frame["final"].to_dict() == recalls and frame.images.sum() == len(run.labels("clean"))
     assert (frame["baseline"] == "not run").all()
@@ -164,6 +174,7 @@ def test_few_images_can_carry_a_mean_loss():
     row = frame.loc["speckle", "final"]
     small = np.log(6 + np.exp(2)) - 2
     assert row["median"] == f"{small:.2f}" and row["largest"] == "1,000.00"
+    assert row["capped mean"] == f"{(10 * evaluation.CAP + 990 * small) / 1000:.2f}"
     assert row["share of the top 1 %"] == f"{10_000 / (10_000 + 990 * small):.0%}"
     assert (frame.loc["clean", "baseline"] == "not run").all()
 
@@ -232,9 +243,25 @@ def test_sections_without_any_run_are_marked():
     assert (frame.drop(columns="distortion") == "not run").all(axis=None) and len(frame) == 5
 
 
-def test_intervals_over_seeds_are_wider_than_those_of_one():
-    (low, high), (lower, higher) = (
-        map(float, side_by_side("15", final=seeds).loc["final", "accuracy: 95 % interval"].split(" to "))
-        for seeds in ([FakeRun(0.6)], [FakeRun(0.5), FakeRun(0.6), FakeRun(0.7)])
-    )
-    assert lower < low - 0.02 and higher > high + 0.02
+def test_sizes_are_the_runs_own():
+    run = FakeRun(n=100, epochs=55)
+    run.config["parameters"] = 1234567
+    frame = tables.sizes(Runs(final=[run], blocks_1=[]))
+    assert frame.values.tolist() == [["final", "55 of 55", "1,234,567"], ["1 block", "not run", "not run"]]
+
+
+def test_readings_stand_below_the_report_and_say_how_far_from_it_they_are():
+    right = np.log(np.exp(2) + 6) - 2  # of a logit 2
+    runs = Runs(final_unit=[FakeRun(1.0, epochs=55)], blocks_1_byte_augmented=[FakeRun(1.0, epochs=30)], final_byte=[])
+    frame = tables.readings(runs)
+    columns = ["network", "reading", "epochs", "clean", "occlusion"]
+    assert frame[columns].values.tolist() == [
+        ["final", "the report", "–", "0.596 / 1.10", "0.443 / 1.78"],
+        ["final", "unit", "55", f"1.000 / {right:.2f}", f"1.000 / {right:.2f}"],
+        ["1 block", "the report", "–", "0.509 / 1.79", "0.337 / 3.72"],
+        ["1 block", "byte, augmented", "30", f"1.000 / {right:.2f}", f"1.000 / {right:.2f}"],
+        ["2 blocks", "the report", "–", "0.622 / 1.22", "0.409 / 2.35"],
+    ]
+    accuracies, losses = [0.596, 0.319, 0.405, 0.189, 0.187, 0.443], [1.10, 1.86, 2.11, 2.19, 2.72, 1.78]
+    assert frame.loc[1, "distance: accuracy"] == f"{1 - np.mean(accuracies):.3f}"
+    assert frame.loc[1, "factor: loss"] == f"{np.mean(losses) / right:.2f}"
