@@ -221,6 +221,7 @@ def test_a_notebook_runs_in_the_interpreter_that_runs_it(variables, monkeypatch,
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_a_notebook_works_without_a_home(study, tmp_path):  # noqa: F811
     root = study("fine")
     variables = {"HOME": NOWHERE, "FERHELPERS_CACHE": NOWHERE, "XDG_CACHE_HOME": NOWHERE}
@@ -229,8 +230,7 @@ def test_a_notebook_works_without_a_home(study, tmp_path):  # noqa: F811
             patch.setenv(name, value)
         process = start(root, "fine", "out")
     out, err = process.communicate(timeout=90)
-    assert process.returncode == 0 and "fine  EPOCHS is 8\n" in out, err
-    assert "Traceback" not in err
+    assert process.returncode == 0 and "fine  done in" in out and err == "", err
     assert (root / "out" / "figures" / "fine_face.png").stat().st_size > 0
 
 
@@ -281,6 +281,7 @@ def test_a_reader_that_goes_away_stops_the_run_in_one_line(study):  # noqa: F811
     assert process.stderr.read() == f"Stopped: standard output was closed. To go on: {command}\n"
 
 
+@pytest.mark.slow
 def test_closed_standard_output_is_no_hindrance(study):  # noqa: F811
     root = study("fine")
     script = "import run_all, sys; from pathlib import Path; from ferhelpers import faces; faces.SIZES = (70, 70, 70);"
@@ -303,6 +304,7 @@ def test_ctrl_c_while_waiting_is_one_line(study):  # noqa: F811
     assert err.strip().startswith("Stopped. What is finished is kept; to go on: ") and err.count("\n") == 2
 
 
+@pytest.mark.slow
 def test_two_notebooks_at_once_share_an_output_folder(tmp_path):
     fixture = Path(__file__).parent / "fixtures" / "fine.ipynb"
     command = [sys.executable, "-m", "papermill", fixture, "-p", "OUTPUT", tmp_path / "out", "--no-progress-bar"]
@@ -323,6 +325,7 @@ def test_run_all_works_inside_a_kernel(tmp_path):
     assert text.endswith("\nstatus 2\n") and text.count("\n") == 2
 
 
+@pytest.mark.slow
 def test_run_all_run_by_magic_ends_its_cell_with_its_status(tmp_path, capfd):
     with pytest.raises(execution.NotebookError, match=r"SystemExit: 2\s*$") as failure:
         executed(tmp_path, f"%run {ROOT}/run_all.py --only 99")
@@ -330,6 +333,7 @@ def test_run_all_run_by_magic_ends_its_cell_with_its_status(tmp_path, capfd):
     assert capfd.readouterr().out.startswith("  run_all.py: --only 99: there is no notebook '99'; there are 01_data, ")
 
 
+@pytest.mark.slow
 def test_ctrl_c_inside_a_kernel_stops_the_run(tmp_path):
     manager, client = start_new_kernel(env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
