@@ -14,6 +14,8 @@ from ferhelpers.experiments import Experiment
 from ferhelpers.runs import Runs
 from ferhelpers.store import Store
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("jax", reason="JAX is not installed")
 
 

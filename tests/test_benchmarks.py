@@ -21,6 +21,8 @@ import plain_data  # noqa: E402
 import plain_networks  # noqa: E402
 import precision  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_benchmark_writes_what_it_says(tmp_path):
     command = [sys.executable, bench.__file__, "--only", "csv", "--size", "0.01", "--repeats", "1"]

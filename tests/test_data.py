@@ -65,24 +65,6 @@ def test_a_subset_is_taken_only_when_asked_for(csv):
         np.testing.assert_array_equal(getattr(dataset, name).labels, labels)
 
 
-def test_a_subset_needs_each_class_in_each_split_and_no_more_than_official(csv):
-    lines = fake_fer.csv(SPLITS).splitlines(keepends=True)
-    csv.write_bytes(b"".join(line for line in lines if not (line.startswith(b"1,") and b"PrivateTest" in line)))
-    with pytest.raises(InputError, match="private has 0 images of disgust; there should be at least 1"):
-        small(csv)
-    csv.write_bytes(b"".join(lines + [lines[-6]] * 55))
-    with pytest.raises(InputError, match="private has 58 images of disgust; FER-2013 has 55$"):
-        small(csv)
-
-
-def test_empty_class_folders(tmp_path):
-    folder = fake_fer.write_folder(tmp_path / "fer", fake_fer.members(SPLITS))
-    for file in (folder / "train/disgust").iterdir():
-        file.unlink()
-    with pytest.raises(InputError, match="fer.*training has 0 images of disgust"):
-        small(folder)
-
-
 def test_fingerprint_depends_on_content_alone(tmp_path, csv):
     files = fake_fer.members(SPLITS)
     fingerprints = {
@@ -281,14 +263,17 @@ def test_advice_on_subsets(csv):
         data.load(csv)
     assert len(data.load(csv, allow_subset=True).training) == 21
     lines = CSV.splitlines(keepends=True)
-    for wrong in (
-        [line for line in lines if not (line.startswith(b"1,") and b"PrivateTest" in line)],  # no disgust
-        lines + [lines[-6]] * 55,  # too much of it
+    for rows, wrong in (
+        (
+            [line for line in lines if not (line.startswith(b"1,") and b"PrivateTest" in line)],
+            "private has 0 images of disgust; there should be at least 1",
+        ),
+        (lines + [lines[-6]] * 55, "private has 58 images of disgust; FER-2013 has 55$"),
     ):
-        csv.write_bytes(b"".join(wrong))
-        with pytest.raises(InputError, match="private has (0|58) images of disgust") as caught:
-            data.load(csv)
-        assert "SUBSET" not in str(caught.value)
+        csv.write_bytes(b"".join(rows))
+        for load in (data.load, small):  # asking for a subset would not help, so none of the two says so
+            with pytest.raises(InputError, match=wrong):
+                load(csv)
 
 
 def test_advice_on_other_splits(tmp_path, csv):
@@ -467,15 +452,6 @@ def test_awkward_paths(csv, tmp_path, monkeypatch):
     assert small(".").provenance["source"] == tmp_path.name
     with pytest.raises(InputError, match="neither a regular file nor a folder"):
         small("/dev/null")
-
-
-def test_unreadable_source(csv, monkeypatch):
-    def denied(path, splits):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(readers, "read", denied)
-    with pytest.raises(InputError, match=r"fer2013\.csv' cannot be read \(Permission denied\)"):
-        small(csv)
 
 
 def test_kaggle(tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ from ferhelpers import backend, faces, gradcam
 from ferhelpers.errors import InputError
 from ferhelpers.models import build_cnn, build_efficientnet
 
+pytestmark = pytest.mark.slow
+
 SIDE = 12
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 NETWORKS = 13  # the report's eleven trainings, the network without normalisation and the one wired as listed
 

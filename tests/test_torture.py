@@ -1,7 +1,10 @@
 """A short form of `make torture`, and that its comparison notices what it is for."""
 
 import numpy as np
+import pytest
 import torture
+
+pytestmark = pytest.mark.slow
 
 SMALL = [f"--set={change}" for change in ("EPOCHS=3", "FRACTION=0.1", "WIDTH=0.05", "BATCH_SIZE=32")]
 

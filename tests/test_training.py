@@ -18,6 +18,8 @@ from ferhelpers.files import write_json
 from ferhelpers.runs import Run
 from ferhelpers.store import Results, Store
 
+pytestmark = pytest.mark.slow
+
 TINY = Experiment(blocks=1, width=0.05, epochs=3, batch_size=32, learning_rate=1e-3, precision="float32")
 
 
