@@ -115,6 +115,7 @@ def start(root, notebook, output):
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_second_run_waits_for_the_first(study):
     root = study("fine")
     with hold(root / "out" / ".lock", waiting=None):
@@ -126,6 +127,7 @@ def test_a_second_run_waits_for_the_first(study):
     assert process.returncode == 0 and "fine  done in" in out, err
 
 
+@pytest.mark.slow
 def test_two_trainers_at_once_train_nothing_twice(tmp_path):
     command = [
         sys.executable,
