@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from fake_runs import FakeRun
 
-from ferhelpers import claims, evaluation
+from ferhelpers import claims, defects
 from ferhelpers.claims import CONTRADICTED, NOT_RUN, OTHERWISE, SUPPORTED, UNDECIDED
 from ferhelpers.comparisons import Comparison
 from ferhelpers.errors import InputError
@@ -45,14 +45,19 @@ def study(n=1000, **accuracies):
     )
 
 
-def row(runs, claim):
-    """The claim's row, judged from runs with the report's schedule unless they have one of their own."""
-    notebook, words = claim
-    for name, seeds in runs.items():
-        for run in seeds:
+def scheduled(runs):
+    """These runs with the report's schedule, unless they have one of their own."""
+    for name, trained in runs.items():
+        for run in trained:
             if run.config["experiment"]["epochs"] == 1:
                 run.config["experiment"] |= {"epochs": PROTOCOL[name].epochs, "study_epochs": 100}
-    frame = claims.verdicts(runs, notebook)
+    return runs
+
+
+def row(runs, claim):
+    """The claim's row, judged from `scheduled` runs."""
+    notebook, words = claim
+    frame = claims.verdicts(scheduled(runs), notebook)
     found = frame[frame["claim"].str.contains(words, regex=False)]
     assert len(found) == 1
     return found.iloc[0]
@@ -428,7 +433,7 @@ def test_the_short_schedule_has_a_verdict_of_its_own():
 
 def test_the_short_schedule_s_evidence_comes_after_the_protocol_s_and_once():
     short = short_study(blocks_3=0.6)
-    full = claims.verdicts(study(), "04", short=short).iloc[0]
+    full = claims.verdicts(scheduled(study()), "04", short=short).iloc[0]
     assert full["verdict"] == UNDECIDED and full["short schedule"] == "supported (3 seeds)"
     first, second = full["evidence"].split("; short schedule: ")
     assert first.startswith("0 of 4 intervals") and second.startswith("4 of 4 intervals")
@@ -453,7 +458,7 @@ def drawn(runs):
 
 
 def test_drawn_faces_judge_nothing():
-    runs = drawn(study(n=200, final=(0.9, 2)))
+    runs = drawn(scheduled(study(n=200, final=(0.9, 2))))
     found = row(runs, ACCURACY_BASELINE)
     assert found["verdict"] == OTHERWISE and "not FER-2013's" in found["evidence"]
     frame = claims.verdicts(runs, short=drawn(short_study(blocks_3=0.9)))
@@ -471,9 +476,7 @@ def test_the_answer_where_nothing_was_trained():
 
 
 def test_the_answer_counts_the_verdicts_and_names_the_schedules():
-    runs = Runs(final=seeds(0.6, epochs=55, study_epochs=100), baseline=seeds(0.5, study_epochs=100, epochs=100))
-    for run in (*runs["final"], *runs["baseline"]):
-        run.history = pd.DataFrame(curves(PROTOCOL["final"].epochs))
+    runs = scheduled(Runs(final=seeds(0.6, history=curves()), baseline=seeds(0.5, history=curves())))
     final, counts, _ = claims.answer(runs)
     assert final.startswith(
         "The final network, trained here on the report's schedule (3 seeds), recognises 60.0% of the"

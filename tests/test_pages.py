@@ -223,10 +223,14 @@ def test_a_claim_is_a_line_with_its_verdict_in_words_and_its_evidence_folded(sit
     assert not lines[0].has_attr("open")
 
 
-def test_a_second_verdict_is_shown_where_there_is_one():
-    rows = [{**CLAIMS[4], "short schedule": claims.CONTRADICTED}, {**CLAIMS[4], "short schedule": ""}]
+def test_a_second_verdict_is_shown_in_its_colour_where_there_is_one():
+    rows = [{**CLAIMS[4], "short schedule": f"{claims.CONTRADICTED} (3 seeds)"}, {**CLAIMS[4], "short schedule": ""}]
     lines = BeautifulSoup(notebook.render("claims.html.j2", claims=rows), "html.parser").select("details")
-    assert [[word.text for word in line.find_all("b")] for line in lines] == [["not run", "contradicted"], ["not run"]]
+    assert [[word.text for word in line.find_all("b")] for line in lines] == [
+        ["not run", "contradicted (3 seeds)"],
+        ["not run"],
+    ]
+    assert "background: #f9d5d0" in lines[0].find_all("b")[1]["style"]
     assert "short schedule: contradicted" in " ".join(lines[0].text.split()) and "short" not in lines[1].text
 
 
