@@ -59,3 +59,16 @@ class FakeRun:
 
     def labels(self, test_set):
         return self._labels
+
+
+def seeds(accuracy=0.5, confidence=2.0, per_set=None, **options):
+    """Three trainings of one network, whose accuracies on every test set lie 0.005 apart."""
+    return [
+        FakeRun(
+            accuracy + shift,
+            confidence,
+            per_set={name: (share + shift, sure) for name, (share, sure) in (per_set or {}).items()},
+            **options,
+        )
+        for shift in (-0.005, 0.0, 0.005)
+    ]

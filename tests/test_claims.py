@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from fake_runs import FakeRun
+from fake_runs import FakeRun, seeds
 
 from ferhelpers import claims, defects
 from ferhelpers.claims import CONTRADICTED, NOT_RUN, OTHERWISE, SUPPORTED, UNDECIDED
@@ -20,19 +20,6 @@ def curves(epochs=100, rise=0.02, training_end=0.1):
     epoch = np.arange(1, epochs + 1)
     validation = np.where(epoch <= 25, 2 - 0.04 * epoch, 1 + rise * (epoch - 25))
     return {"epoch": epoch, "val_loss": validation, "loss": np.linspace(2, training_end, epochs)}
-
-
-def seeds(accuracy=0.5, confidence=2.0, per_set=None, **options):
-    """Three trainings of one network, whose accuracies on every test set lie 0.005 apart."""
-    return [
-        FakeRun(
-            accuracy + shift,
-            confidence,
-            per_set={name: (share + shift, sure) for name, (share, sure) in (per_set or {}).items()},
-            **options,
-        )
-        for shift in (-0.005, 0.0, 0.005)
-    ]
 
 
 def study(n=1000, **accuracies):
