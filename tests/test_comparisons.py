@@ -8,10 +8,10 @@ from ferhelpers import comparisons, distortions
 from ferhelpers.runs import NOT_RUN, Runs
 
 
-def test_means_and_difference_of_compared_networks_are_of_the_same_seeds():
+def test_means_and_difference_of_compared_networks_are_of_all_their_seeds():
     frame = comparisons.compared(Runs(final=[FakeRun(0.5), FakeRun(0.7)], baseline=[FakeRun(0.5)]), "final", "baseline")
     columns = ["accuracy: final", "accuracy: baseline", "accuracy: difference"]
-    assert frame.loc[0, columns].tolist() == [0.5, 0.5, "+0.000"]
+    assert frame.loc[0, columns].tolist() == [pytest.approx(0.6), 0.5, "+0.100"]
 
 
 def test_compared_networks_differ_by_what_they_differ():
@@ -21,35 +21,36 @@ def test_compared_networks_differ_by_what_they_differ():
     line = frame.loc["clean"]
     assert (line["accuracy: final"], line["accuracy: baseline"], line["accuracy: difference"]) == (0.6, 0.5, "+0.100")
     low, high = map(float, line["accuracy: 95 % interval"].split(" to "))
-    assert 0.07 < low < 0.1 < high < 0.13
+    # the images alone give 0.081 to 0.119; one seed a network adds a stated spread of 0.01 on each side
+    assert 0.06 < low < 0.07 and 0.13 < high < 0.14
     assert float(line["loss: difference"]) < 0 and float(line["accuracy: p"]) < 1e-9
 
 
-def test_orders_that_the_report_found():
+def test_rankings_that_the_report_found():
     """Between 1 and 2 blocks the report finds the first more accurate on three sets, and its loss lower on one."""
     of_one = dict.fromkeys(("gaussian_blur", "salt_pepper", "speckle"), (0.6, 2.0))
     runs = Runs(
-        blocks_1=[FakeRun(0.4, per_set=of_one)],
-        blocks_2=[FakeRun(0.5)],
+        blocks_1=[FakeRun(0.4, per_set=of_one)] * 3,
+        blocks_2=[FakeRun(0.5)] * 3,
         blocks_3=[FakeRun(0.5, epochs=100)],
         blocks_4=[],
     )
-    frame = comparisons.orders(runs).set_index("networks")
+    frame = comparisons.rankings(runs).set_index("networks")
     assert len(frame) == 6
     (same,) = [row for name, row in frame.iterrows() if name.startswith("1 block") and "2 blocks" in name]
     # a fixed confidence makes the loss follow the accuracy: the two sets on which the report's do not are the other way
     assert same.tolist() == ["1 of 100", "6 of 6", 6, 0, "4 of 6", 4, 2]
-    other = comparisons.orders(Runs(blocks_1=[FakeRun(0.5)], blocks_2=[FakeRun(0.4, per_set=of_one)])).iloc[0]
+    other = comparisons.rankings(Runs(blocks_1=[FakeRun(0.5)] * 3, blocks_2=[FakeRun(0.4, per_set=of_one)] * 3)).iloc[0]
     assert other.tolist()[2:] == ["0 of 6", 0, 6, "2 of 6", 2, 4]
     three = frame[frame.index.str.contains("3 blocks") & ~frame.index.str.contains("4 blocks")]
     assert set(three.iloc[0][1:]) == {comparisons.OTHERWISE}
     assert set(frame[frame.index.str.contains("4 blocks")].iloc[0][1:]) == {NOT_RUN}
 
 
-def test_orders_leave_out_ties_and_what_is_within_chance():
+def test_rankings_leave_out_ties_and_what_is_within_chance():
     """Dropout 0.5 and 0.65 are equally accurate under Gaussian noise in the report."""
     runs = Runs({"dropout_0.5": [FakeRun(0.5)], "dropout_0.65": [FakeRun(0.499)]})
-    frame = comparisons.orders(runs)
+    frame = comparisons.rankings(runs)
     assert frame["accuracy: as in the report"][0].endswith("of 5")
     assert frame["accuracy: clearly"][0] == frame["accuracy: clearly reversed"][0] == 0
 
