@@ -23,7 +23,7 @@ def test_compared_networks_differ_by_what_they_differ():
     low, high = map(float, line["accuracy: 95 % interval"].split(" to "))
     # the images alone give 0.081 to 0.119; one seed a network adds a stated spread of 0.01 on each side
     assert 0.06 < low < 0.07 and 0.13 < high < 0.14
-    assert float(line["loss: difference"]) < 0 and float(line["accuracy: p"]) < 1e-9
+    assert float(line["loss: difference"]) < 0 and float(line["accuracy: p"]) < 1e-7
 
 
 def test_rankings_that_the_report_found():
