@@ -188,9 +188,10 @@ class Runs(dict[str, list[Run]]):
     def schedule(self, name: str) -> str:
         """What is added to an experiment's name where these runs had no common schedule: ", 2 of 100 epochs".
 
-        With its learning rate, where another experiment had as many epochs at another rate.
+        With its learning rate, where another experiment had as many epochs at another rate. (The network without
+        normalisation does not count: it may have a lower rate, see `experiments.UNNORMALISED_RATE`.)
         """
-        if not self[name] or self.one_schedule(*self):
+        if not self[name] or self.one_schedule(*(other for other in self if other != "no_normalisation")):
             return ""
         epochs = self.epochs(name)
         rates = {other: run.config["experiment"]["learning_rate"] for other, run in self.first().items()}

@@ -127,7 +127,7 @@ def test_a_notebook_s_wrong_values_are_refused_by_name(name, value, what):
 def test_train_replaces_the_values_by_those_of_a_profile_and_shows_no_results():
     scope = {"TRAIN": "", "RESULTS": "../results", "EPOCHS": 7, "WIDTH": 1.0, "SEED": 3}
     assert parameters.of_scope(scope) == scope
-    demo = {"TRAIN": "demo", "RESULTS": "", "EPOCHS": 4, "WIDTH": 0.25, "SEED": 3}  # its other values are not declared
+    demo = {"TRAIN": "demo", "RESULTS": "", "EPOCHS": 6, "WIDTH": 0.25, "SEED": 3}  # its other values are not declared
     assert parameters.of_scope({**scope, "TRAIN": "demo"}) == demo
     assert parameters.of_scope({**scope, "TRAIN": "full"}) == {**scope, "TRAIN": "full", "RESULTS": ""}
 
