@@ -40,6 +40,7 @@ def test_logits_are_those_of_pytorch():
     assert logits.argmax() == 783
 
 
+@pytest.mark.slow
 @needs_weights
 def test_grey_faces_have_the_features_that_pytorch_computes():
     """Expected: as above, of pattern(1) repeated to three channels; the means of 8 groups of 160 features."""
@@ -58,6 +59,7 @@ def test_network_has_the_published_parameters():
 
 
 @needs_weights
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [True, False])
 def test_frozen_trains_the_last_layer_alone(frozen, monkeypatch):
     monkeypatch.setattr(backend, "best_precision", lambda depthwise=False: "float32" if depthwise else "mixed_bfloat16")

@@ -170,6 +170,7 @@ def test_a_figure_has_the_same_bytes_whatever_matplotlib_is_set_to(settings):
         assert {name: matplotlib.rcParams[name] for name in settings} == settings  # of the user's own figures
 
 
+@pytest.mark.slow
 def test_a_matplotlibrc_and_an_unknown_backend_change_nothing(tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.family: serif\naxes.grid: True\nno line\n")
     code = "import hashlib, sys, test_isolation as t; from matplotlib import pyplot; pyplot.figure();"
@@ -319,6 +320,7 @@ def test_two_notebooks_at_once_share_an_output_folder(tmp_path):
     assert [figure["name"] for figure in record["figures"]] == ["fine_face"]
 
 
+@pytest.mark.slow
 def test_run_all_works_inside_a_kernel(tmp_path):
     text = executed(tmp_path, "import run_all; print('status', run_all.main(['--only', '99']))")
     assert text.startswith("run_all.py: --only 99: there is no notebook '99'; there are 01_data, ")

@@ -108,6 +108,7 @@ def saved_backbone(path):
     return backbone
 
 
+@pytest.mark.slow
 def test_efficientnet_takes_a_local_weights_file(tmp_path):
     backbone = saved_backbone(tmp_path / "backbone.weights.h5")
     model = models.build_efficientnet(str(tmp_path / "backbone.weights.h5"))
@@ -116,6 +117,7 @@ def test_efficientnet_takes_a_local_weights_file(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_imagenet_file_gives_the_network_that_keras_downloads(tmp_path, monkeypatch):
     """With a made-up file in the place of the published one: found by its MD5, and built with Keras' scaling."""
     assert efficientnet.WEIGHTS_HASHES["b0"][1] == models.IMAGENET_MD5

@@ -150,6 +150,7 @@ def test_two_trainers_at_once_train_nothing_twice(tmp_path):
     assert len(list(tmp_path.glob("runs/*/manifest.json"))) == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(study):
     root = study("slow")
     process = start(root, "slow", "a b")
