@@ -27,6 +27,7 @@ def pattern(channels):
     return (np.arange(48 * 48 * channels) * 7 % 256).reshape(1, 48, 48, channels).astype("float32")
 
 
+@pytest.mark.slow
 @needs_weights
 def test_logits_are_those_of_pytorch():
     """Expected: the first logits of efficientnet-lite-pytorch 0.1.0 on PyTorch 2.13 (`EfficientNet.from_name`, with

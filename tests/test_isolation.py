@@ -293,6 +293,7 @@ def test_closed_standard_output_is_no_hindrance(study):  # noqa: F811
     assert (root / "outputs" / "demo" / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_waiting_is_one_line(study):  # noqa: F811
     root = study("fine")
     with hold(root / "out" / ".lock", waiting=None):

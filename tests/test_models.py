@@ -93,6 +93,7 @@ def test_saved_cnn_is_the_same_network(tmp_path, augmentation):
     np.testing.assert_allclose(loaded.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_efficientnet_is_flat_and_repeats_the_grey_channel():
     model = models.build_efficientnet("none")
     assert model.input_shape == (None, 48, 48, 1) and model.output_shape == (None, 7)
@@ -145,6 +146,7 @@ def test_imagenet_without_network_says_how_to_go_on(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"not weights", "cnn"])
 def test_wrong_weights_file_is_named(tmp_path, content):
     path = tmp_path / "wrong.weights.h5"
