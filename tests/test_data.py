@@ -556,6 +556,7 @@ def real(tmp_path_factory):
     return first
 
 
+@pytest.mark.slow
 def test_real_fer2013(real):
     assert real.provenance["official"] and not real.drawn
     assert real.provenance["counts"] == data.OFFICIAL_COUNTS
@@ -566,6 +567,7 @@ def test_real_fer2013(real):
         assert np.bincount(section, minlength=7).min() > 0
 
 
+@pytest.mark.slow
 def test_real_archives_beside_it_are_equal(real):
     source = Path(os.environ["FER2013"])
     others = [
@@ -577,6 +579,7 @@ def test_real_archives_beside_it_are_equal(real):
         assert data.load(other, cache=False).fingerprint == real.fingerprint
 
 
+@pytest.mark.slow
 def test_the_real_images_parted_otherwise(real, tmp_path):
     """28,821 and 7,066 images under numbers, as a popular copy has them: refused by name, or taken as asked for."""
     source = Path(os.environ["FER2013"])
@@ -612,6 +615,7 @@ print(dataset.fingerprint, min(seconds), int(peak) / 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of its memory from /proc")
 def test_the_whole_csv_loads_in_5_seconds_and_1_5_gib(real, tmp_path):
     """Processor seconds, the better of two, so that a busy machine matters little; the reader has one thread."""
