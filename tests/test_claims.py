@@ -14,6 +14,8 @@ from ferhelpers.experiments import PROTOCOL
 from ferhelpers.published import NETWORKS, TEST_SETS, published_confusions
 from ferhelpers.runs import Runs
 
+pytestmark = pytest.mark.slow
+
 
 def curves(epochs=100, rise=0.02, training_end=0.1):
     """Validation loss falls to 1.0 at epoch 25 and then rises by `rise` an epoch; training loss falls throughout."""
