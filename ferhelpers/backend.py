@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 
 def settle() -> None:
@@ -58,54 +59,74 @@ def fused_batch_normalisation(x, scale, offset, mean, variance, epsilon: float, 
 
 
 def epoch_function(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, batch_size: int
-) -> Callable[[np.ndarray], dict[str, float]]:
+    model: keras.Model, labels: np.ndarray, batch_size: int
+) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
     """Training by whole epochs, one dispatch each: the data set lives on the device, no Python runs between two steps.
 
     Args:
         model: compiled keras.Model, its optimiser built.
-        images, labels: the training set, (N, ...) and (N,); images stay uint8 until the network casts them.
+        labels: of the training images, (N,).
         batch_size: images a step; the last step of an epoch takes what is left.
 
     Returns:
-        function: order, integers (M,) that index the images -> {"loss", "accuracy", ...}, means over the epoch. It runs
-        Keras' own `train_step` and updates the model's variables.
+        function: images (N, ...), which stay uint8 until the network casts them, and their order, integers (M,) ->
+        {"loss", "accuracy", ...}, means over the epoch. It runs Keras' own `train_step` and updates the model's
+        variables.
     """
     model.compute_metrics(
         None, labels[:1], np.zeros((1, *model.outputs[0].shape[1:]), "float32")
     )  # Keras builds them on first use
     make = {"tensorflow": _tensorflow_epoch, "jax": _jax_epoch}[keras.backend.backend()]
-    train = make(model, images, labels, batch_size)
+    train = make(model, labels, batch_size)
 
-    def epoch(order):
+    def epoch(images, order):
         model.reset_metrics()
-        train(np.asarray(order, "int32"))
+        train(images, np.asarray(order, "int32"))
         return {name: float(value) for name, value in model.get_metrics_result().items()}
 
     return epoch
 
 
-def _tensorflow_epoch(model, images, labels, batch_size):
+def inference(model: keras.Model) -> Callable[[np.ndarray], object]:
+    """The network as one compiled function: images (N, 48, 48, 1) -> logits (N, 7), an array of the backend."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        state = (
+            [variable.value for variable in model.trainable_variables],
+            [variable.value for variable in model.non_trainable_variables],
+        )
+        function = jax.jit(lambda images: model.stateless_call(*state, images, training=False)[0])
+    else:
+        import tensorflow as tf
+
+        function = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    return lambda images: function(ops.convert_to_tensor(images, "float32"))
+
+
+def _tensorflow_epoch(model, labels, batch_size):
     import tensorflow as tf
 
-    images, labels = tf.constant(images), tf.constant(labels)
+    labels = tf.constant(labels)
 
     @tf.function(jit_compile=model.jit_compile)
-    def step(batch):
+    def step(images, batch):
         model.train_step((tf.gather(images, batch), tf.gather(labels, batch)))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
-    def epoch(order):
+    @tf.function(reduce_retracing=True)
+    def steps(images, order):
         for start in tf.range(0, tf.size(order), batch_size):
-            step(order[start : start + batch_size])
+            step(images, order[start : start + batch_size])
+
+    def epoch(images, order):
+        steps(tf.constant(images), tf.constant(order))
 
     return epoch
 
 
-def _jax_epoch(model, images, labels, batch_size):
+def _jax_epoch(model, labels, batch_size):
     import jax
 
-    data = jax.device_put((images, labels))
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,
@@ -123,8 +144,8 @@ def _jax_epoch(model, images, labels, batch_size):
         state, _ = jax.lax.scan(step, state, order[:whole].reshape(-1, batch_size))
         return step(state, order[whole:])[0] if whole < len(order) else state
 
-    def epoch(order):
-        state = steps(tuple([variable.value for variable in group] for group in groups), order, data)
+    def epoch(images, order):
+        state = steps(tuple([variable.value for variable in group] for group in groups), order, (images, labels))
         for group, values in zip(groups, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)

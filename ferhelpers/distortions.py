@@ -42,11 +42,13 @@ CHANNELS = 64  # images blurred in one call; OpenCV 5 takes 128 channels at most
 NORMAL = ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
 
 
-def _normal(images, seed):
+def normal(images: np.ndarray, seed: int | np.random.Generator) -> np.ndarray:
+    """Standard normal numbers, float32, of the shape of the images."""
     return NORMAL[np.random.default_rng(seed).integers(0, 2**16, images.shape, dtype=np.uint16)]
 
 
-def _to_uint8(values):
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """Grey levels of float values, which are rounded in place and cut to 0..255."""
     return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
 
 
@@ -62,47 +64,47 @@ def _cast(noise):
 
 def noise_snippet(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet as it stands, N(0, variance 4) in place of its uniform noise: 0.75 x + 0.25 * 0.25 * noise."""
-    return _to_uint8(np.float32(0.75) * images + 0.0625 * 2 * _normal(images, seed))
+    return to_uint8(np.float32(0.75) * images + 0.0625 * 2 * normal(images, seed))
 
 
 def noise_darkening(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """What the snippet does without any noise: 0.75 x. The seed has no effect."""
-    return _to_uint8(np.float32(0.75) * images)
+    return to_uint8(np.float32(0.75) * images)
 
 
 def noise_snippet_cast(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet with its noise cast to uint8 first, so that -1 becomes 255: 31 % of the pixels gain 16."""
-    return _to_uint8(np.float32(0.75) * images + np.float32(0.0625) * _cast(2 * _normal(images, seed)))
+    return to_uint8(np.float32(0.75) * images + np.float32(0.0625) * _cast(2 * normal(images, seed)))
 
 
 def noise_snippet_cast_quarter(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet with 0.25 * noise cast to uint8, so that -1 becomes 255: 2 % of the pixels gain 64."""
-    return _to_uint8(np.float32(0.75) * images + np.float32(0.25) * _cast(0.25 * 2 * _normal(images, seed)))
+    return to_uint8(np.float32(0.75) * images + np.float32(0.25) * _cast(0.25 * 2 * normal(images, seed)))
 
 
 def noise_snippet_unit(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The snippet on images scaled to 0..1: 0.75 x + noise of 0.125 of the full scale (32 grey levels)."""
-    return _to_uint8(np.float32(0.75) * images + 255 * 0.0625 * 2 * _normal(images, seed))
+    return to_uint8(np.float32(0.75) * images + 255 * 0.0625 * 2 * normal(images, seed))
 
 
 def noise_variance(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The plain words on a 0..255 scale: x + N(0, variance 4), a sigma of 2 grey levels."""
-    return _to_uint8(images + 2 * _normal(images, seed))
+    return to_uint8(images + 2 * normal(images, seed))
 
 
 def noise_sigma(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """ "Variance" taken for the standard deviation: x + N(0, sigma 4 grey levels)."""
-    return _to_uint8(images + 4 * _normal(images, seed))
+    return to_uint8(images + 4 * normal(images, seed))
 
 
 def noise_saturated(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """x + N(0, variance 4) cast to uint8, added with saturation (cv2.add): 31 % of the pixels turn white, or nearly."""
-    return cv2.add(images, _cast(2 * _normal(images, seed)))
+    return cv2.add(images, _cast(2 * normal(images, seed)))
 
 
 def noise_unit(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.ndarray:
     """The plain words on a 0..1 scale: x + N(0, variance 4), a sigma of 510 grey levels; little of the face is left."""
-    return _to_uint8(images + 255 * 2 * _normal(images, seed))
+    return to_uint8(images + 255 * 2 * normal(images, seed))
 
 
 # "snippet_cast_quarter" is taken for the report's form. OpenCV refuses to add `0.25 * noise` to an image of uint8, and
@@ -141,7 +143,7 @@ def _report_salt_pepper(images, rng):
 
 
 def _report_speckle(images, rng):
-    return images + images * _cast(_normal(images, rng))  # uint8 throughout: both operations wrap modulo 256
+    return images + images * _cast(normal(images, rng))  # uint8 throughout: both operations wrap modulo 256
 
 
 def _report_occlusion(images, rng):
@@ -168,7 +170,7 @@ def _black_out(images, top, left, side):
     return np.where(rows[:, :, None] & columns[:, None, :], np.uint8(0), images)
 
 
-_REPORT = {
+REPORT = {
     "gaussian_blur": _report_blur,
     "gaussian_noise": NOISE_READINGS[REPORT_NOISE],
     "salt_pepper": _report_salt_pepper,
@@ -185,7 +187,7 @@ def _textbook_blur(images, constant, rng):
 
 
 def _textbook_noise(images, constant, rng):
-    return _to_uint8(images + np.float32(255 * constant) * _normal(images, rng))
+    return to_uint8(images + np.float32(255 * constant) * normal(images, rng))
 
 
 def _textbook_salt_pepper(images, constant, rng):
@@ -194,7 +196,7 @@ def _textbook_salt_pepper(images, constant, rng):
 
 
 def _textbook_speckle(images, constant, rng):
-    return _to_uint8(images + np.float32(constant) * images * _normal(images, rng))
+    return to_uint8(images + np.float32(constant) * images * normal(images, rng))
 
 
 def _textbook_occlusion(images, constant, rng):
@@ -247,7 +249,7 @@ def apply(
         rng = np.random.default_rng([seed, NAMES.index(name), start])
         chunk = images[start : start + CHUNK]
         if form == "report":
-            return _REPORT[name](chunk, rng)
+            return REPORT[name](chunk, rng)
         return _TEXTBOOK[name](chunk, SEVERITY_TABLE[name][1][severity - 1], rng)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferhelpers import distortions
 from ferhelpers.errors import InputError
 
-ARCHITECTURES = ("cnn", "efficientnetb0", "efficientnet_lite0")
+ARCHITECTURES = ("cnn", "efficientnetb0", "efficientnet_lite0", "resnet")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 VALIDATIONS = ("separate", "by_image", "test")
 WIRINGS = ("tutorial", "sequential", "listing")
@@ -21,6 +22,39 @@ ANNEALINGS = ("none", "cosine")
 UNNORMALISED_RATE = 3e-4  # the highest rate at which 17 convolutions without normalisation leave chance (profile fast)
 PACE = ("learning_rate", "decay", "annealing", "batch_size")  # with study_epochs: equal in trainings on one schedule
 SCHEDULE = ("weights", "epochs", "study_epochs", *PACE, "precision", "seed")  # what `network` leaves out
+
+DIETS = ("clean", "general", "report", *(f"without_{name}" for name in distortions.NAMES))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained to withstand distortion; with it, `augmentation` is the recipe's own.
+
+    Attributes:
+        diet: what distorts the training images (robust.SHARES): "clean", nothing; "general", textbook distortions at
+            random severities; "report", half of these and the report's own functions; "without_<distortion>", general
+            ones without the family of that distortion.
+        rotation, shift, stretch: largest angle (degrees), shift (share of the side) and change of size (share):
+            faces are centred, but not exactly. Half of the images are mirrored.
+        light: largest change of brightness and contrast (share of the full scale): photos differ in exposure.
+        momentum: of SGD with Nesterov's step, which ends in a better minimum than Adam where the rate falls to 0.
+        weight_decay: share by which weights shrink a step, times the learning rate; Keras' decay is not multiplied by
+            the momentum, so 0.005 is what others call 0.0005.
+        smoothing: of the labels: about 35 % of the labels of FER-2013 are disputed (Barsoum et al. 2016).
+    """
+
+    diet: str = "general"
+    rotation: float = 12.0
+    shift: float = 0.1
+    stretch: float = 0.12
+    light: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 0.005
+    smoothing: float = 0.05
+
+    def __post_init__(self):
+        if self.diet not in DIETS:
+            raise InputError(f"diet is {self.diet!r}; it is one of {', '.join(DIETS)}")
 
 
 @dataclass(frozen=True)
@@ -76,6 +110,7 @@ class Experiment:
     precision: str = "auto"
     seed: int = 0
     frozen: bool = False
+    recipe: Recipe | None = None
 
     def __post_init__(self):
         if self.study_epochs is None:
@@ -148,6 +183,8 @@ class Experiment:
     @property
     def slug(self) -> str:
         """A readable name for folders and progress lines; the key tells apart what it leaves out."""
+        if self.recipe:
+            return f"{self.architecture}{self.width:g}-{self.recipe.diet}-{self.epochs}epochs-seed{self.seed}"
         if self.architecture != "cnn":
             return f"{self.architecture}{'-frozen' * self.frozen}-{self.epochs}epochs-seed{self.seed}"
         parts = [f"cnn{self.blocks}", f"dropout{self.dropout:g}"]
@@ -184,6 +221,8 @@ class Settings:
     precision: str = "auto"
     weights: str = "imagenet"
     seed: int = 0
+    robust_epochs: int = 32
+    robust_width: float = 0.5
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> Settings:
@@ -275,6 +314,29 @@ def readings(settings: Settings) -> dict[str, Experiment]:
         "final_earlier": settings.experiment(55, **final, **earlier),
         "blocks_1_earlier": settings.experiment(**one, **earlier),
         "blocks_2_earlier": settings.experiment(**two, **earlier),
+    }
+
+
+def robust_training(settings: Settings) -> dict[str, Experiment]:
+    """One small residual network by each of DIETS, and "robust", the larger one that is shipped (notebook 09)."""
+
+    def network(diet: str, epochs: int, width: float) -> Experiment:
+        return Experiment(
+            architecture="resnet",
+            recipe=Recipe(diet),
+            width=width,
+            learning_rate=0.1,
+            annealing="cosine",
+            batch_size=128,
+            epochs=epochs,
+            precision=settings.precision,
+            seed=settings.seed,
+        )
+
+    epochs, width = settings.robust_epochs, settings.robust_width
+    return {
+        **{f"robust_{diet}": network(diet, epochs, width) for diet in DIETS},
+        "robust": network("report", 2 * epochs, 2 * width),
     }
 
 

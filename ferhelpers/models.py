@@ -8,6 +8,8 @@ a network does with the pixels first (augment, rescale) is part of it. Flat mean
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -16,13 +18,37 @@ from keras import layers
 from ferhelpers import efficientnet_lite
 from ferhelpers.data import CLASSES, IMAGE_SIZE
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import weights_file
+from ferhelpers.experiments import Experiment, weights_file
 from ferhelpers.layers import BatchNormalization, RandomWarp
 
 BLOCKS = ((64, 2), (128, 3), (256, 4), (256, 4), (512, 4))  # (filters, convolutions) of each block, report 5.2
 UNUSED = ("2_3", "5_4")  # the convolutions whose normalisation the tutorial computes and then does not use
+RESNET_FILTERS = (48, 96, 192, 384)
 # MD5 of Keras' efficientnetb0_notop.h5 (keras.src.applications.efficientnet.WEIGHTS_HASHES["b0"][1])
 IMAGENET_MD5 = "50bc09e76180e00e4465e1a485ddc09d"
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Layers that are built inside compute by this Keras dtype policy, such as "float32" or "mixed_bfloat16"."""
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)
+
+
+def build(experiment: Experiment) -> keras.Model:
+    """The network of an experiment, from random or pre-trained weights, not compiled."""
+    if experiment.architecture == "efficientnetb0":
+        return build_efficientnet(experiment.weights)
+    if experiment.architecture == "efficientnet_lite0":
+        return build_efficientnet_lite(experiment.weights, experiment.frozen)
+    if experiment.architecture == "resnet":
+        return build_resnet(experiment.width)
+    names = ("blocks", "dropout", "normalisation", "width", "wiring", "scale", "augmentation")
+    return build_cnn(**{name: getattr(experiment, name) for name in names})
 
 
 def build_cnn(
@@ -33,7 +59,6 @@ def build_cnn(
     wiring: str = "tutorial",
     scale: str = "unit",
     augmentation: bool = False,
-    batch_normalisation=BatchNormalization,
 ) -> keras.Model:
     """The CNN of the report, section 5.2, by its first `blocks` blocks.
 
@@ -51,7 +76,6 @@ def build_cnn(
             `conv5_4`, which is fed from itself, cannot be built and is sequential.)
         scale: "unit" divides the pixels by 255 before the first convolution, "byte" leaves them.
         augmentation: put `RandomWarp` before the first convolution (active while training only).
-        batch_normalisation: the layer class to normalise with.
 
     Returns:
         keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7).
@@ -71,10 +95,42 @@ def build_cnn(
             units = max(1, round(filters * width))
             x = layers.Conv2D(units, 3, padding="same", activation="relu", name=f"conv{name}")(x)
             if normalisation and name not in unused:
-                x = batch_normalisation(name=f"norm{name}")(x)
+                x = BatchNormalization(name=f"norm{name}")(x)
         x = layers.MaxPooling2D(name=f"pool{block}_1")(x)
         x = dropped[block] = layers.Dropout(dropout, name=f"drop{block}_1")(x)
     return keras.Model(inputs, _logits(layers.Flatten(name="flatten")(x)), name=f"cnn_{blocks}_blocks")
+
+
+def build_resnet(width: float = 1.0) -> keras.Model:
+    """A small residual network: at each of four resolutions two 3x3 convolutions that are skipped.
+
+    The stem halves the image at once, which makes it fast. Each further resolution begins with a convolution that is
+    pooled before it is normalised, so that the normalisation sees a quarter of the values.
+
+    Args:
+        width: factor on the number of filters, 48, 96, 192 and 384.
+
+    Returns:
+        keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7).
+
+    Source: He et al. 2016 (arXiv:1512.03385); the order of the layers is that of Page 2018, "How to train your ResNet".
+    """
+
+    def convolve(x, filters, name, size=3, strides=1, pool=False):
+        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False, name=f"conv{name}")(x)
+        if pool:
+            x = layers.MaxPooling2D(name=f"pool{name}")(x)
+        return layers.ReLU(name=f"relu{name}")(BatchNormalization(name=f"norm{name}")(x))
+
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
+    x = layers.Rescaling(1 / 255, name="rescaling")(inputs)
+    for stage, filters in enumerate(RESNET_FILTERS, start=1):
+        units = max(1, round(filters * width))
+        x = convolve(x, units, "1_1", 5, 2) if stage == 1 else convolve(x, units, f"{stage}_1", pool=True)
+        branch = convolve(convolve(x, units, f"{stage}_2"), units, f"{stage}_3")
+        x = layers.Add(name=f"add{stage}")([x, branch])
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return keras.Model(inputs, _logits(x), name="resnet")
 
 
 def build_efficientnet(weights: str = "none") -> keras.Model:

@@ -20,8 +20,11 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from PIL import Image
+
+from ferhelpers.data import CLASSES
 
 WIDTH = 6.0  # inches; 660 pixels at DPI 110
 DPI = 110
@@ -118,11 +121,12 @@ def image_sheet(images: np.ndarray, titles, columns: int = 7) -> Figure:
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3), 0..255.
-        titles: N short texts.
+        titles: N short texts, of one line or several.
         columns: images in a row.
     """
     rows = math.ceil(len(images) / columns)
-    tile, above = images.shape[1], images.shape[1] // 3
+    lines = 1 + max(title.count("\n") for title in titles)
+    tile, above = images.shape[1], lines * images.shape[1] // 3
     sheet = np.full((rows * (tile + above), columns * (tile + 4), 3), 255, np.uint8)
     figure, axes = _sheet(sheet)
     for index, (image, title) in enumerate(zip(_coloured(images), titles, strict=True)):
@@ -386,3 +390,41 @@ def _plain_numbers(axis):
 
 def _spaced(name):
     return re.sub(r"_(?=[a-z])", " ", str(name))
+
+
+@styled
+def recognised(faces: Sequence, photo: np.ndarray, overlays: np.ndarray) -> Figure:
+    """A photo with its faces boxed and named; below, for the largest: the crop, its heat map, and all probabilities.
+
+    Args:
+        faces: photo.Face, the largest first.
+        photo: uint8 (H, W, 3).
+        overlays: uint8 (n, 48, 48, 3), as from photo.heat, of the first n faces, which get a row each.
+    """
+    height, width = photo.shape[:2]
+    tall = min(1.6 * WIDTH, WIDTH * height / width)
+    figure = Figure(figsize=(WIDTH, tall + 1.5 * len(overlays)), layout="constrained")
+    grid = figure.add_gridspec(1 + len(overlays), 4, height_ratios=[tall, *[1.5] * len(overlays)])
+    axes = figure.add_subplot(grid[0, :])
+    axes.imshow(photo)
+    axes.axis("off")
+    for number, face in enumerate(faces, start=1):
+        left, top, side = face.box
+        colour = PALETTE[(number - 1) % len(PALETTE)]
+        axes.add_patch(Rectangle((left, top), side, side, fill=False, linewidth=2, edgecolor=colour))
+        text = f"{number} {face.emotion} {face.probabilities.max():.0%}"
+        axes.text(left, max(top, 0), text, color="white", backgroundcolor=colour, fontsize=9, va="bottom", clip_on=True)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    for row, (face, overlay) in enumerate(zip(faces, overlays), start=1):
+        for column, image in enumerate((face.image, overlay)):
+            shown = figure.add_subplot(grid[row, column])
+            shown.imshow(image, cmap="gray", vmin=0, vmax=255)
+            shown.axis("off")
+            shown.set_title((f"face {row}", "heat map")[column], fontsize=9)
+        bars = figure.add_subplot(grid[row, 2:])
+        bars.barh(CLASSES, face.probabilities, color=PALETTE[(row - 1) % len(PALETTE)])
+        bars.invert_yaxis()
+        bars.set_xlim(0, 1)
+        bars.xaxis.set_major_formatter(PercentFormatter(1))
+        bars.tick_params(labelsize=8)
+    return figure

@@ -52,12 +52,12 @@ class Predictions:
         self.arrays = arrays
 
     def logits(self, test_set: str) -> np.ndarray:
-        """float32 (N, 7) of a set of `distortions.test_sets` or `distortions.noise_sets`, or of "validation"."""
+        """float32 (N, 7) of "validation", or a set of distortions.test_sets, distortions.noise_sets or robust.test_sets."""
         return self.arrays[test_set].astype("float32")
 
     def labels(self, test_set: str) -> np.ndarray:
         """uint8 (N,), 0..6."""
-        split = test_set if test_set in ("private", "validation") else "public"
+        split = next((split for split in ("private", "validation") if test_set.startswith(split)), "public")
         labels = self.arrays[f"labels/{split}"]
         whole = len(self.arrays[test_set]) == len(labels)
         return labels if whole else labels[distortions.section("gaussian_noise", len(labels))]

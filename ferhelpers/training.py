@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from ferhelpers import backend, distortions, evaluation, gradcam, models
+from ferhelpers import backend, distortions, evaluation, gradcam, models, robust
 from ferhelpers.data import CLASSES, Dataset, Split, pictures
 from ferhelpers.environment import environment
 from ferhelpers.experiments import Experiment, with_seeds
@@ -100,35 +100,23 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
     """
     precision = experiment.precision
     if precision == "auto":
-        precision = backend.best_precision(depthwise=experiment.architecture != "cnn")
+        precision = backend.best_precision(depthwise="efficientnet" in experiment.architecture)
     backend.settle()
     keras.utils.clear_session()
     keras.utils.set_random_seed(experiment.seed)
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        if experiment.architecture == "efficientnetb0":
-            model = models.build_efficientnet(experiment.weights)
-        elif experiment.architecture == "efficientnet_lite0":
-            model = models.build_efficientnet_lite(experiment.weights, experiment.frozen)
-        else:
-            model = models.build_cnn(
-                experiment.blocks,
-                experiment.dropout,
-                experiment.normalisation,
-                experiment.width,
-                experiment.wiring,
-                experiment.scale,
-                experiment.augmentation,
-            )
+    rate = _rate(experiment, images)
+    if experiment.recipe:
+        optimiser, loss = robust.optimiser(experiment.recipe, rate), robust.loss(experiment.recipe)
+    else:
+        optimiser, loss = keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with models.precision(precision):
+        model = models.build(experiment)
         model.compile(
-            keras.optimizers.Adam(_rate(experiment, images)),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimiser,
+            loss,
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
             jit_compile=backend.jit_compile(),
         )
-    finally:
-        keras.config.set_dtype_policy(previous)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -145,9 +133,14 @@ def _rate(experiment: Experiment, images: int) -> keras.optimizers.schedules.Lea
     )
 
 
-def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Logits, float32 (N, 7), of uint8 images (N, 48, 48)."""
-    return np.asarray(model.predict(images[..., None], batch_size=PREDICTION_BATCH, verbose=0), dtype="float32")
+def predict(model: keras.Model, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+    """Logits, float32 (N, 7), of uint8 images (N, 48, 48).
+
+    Args:
+        mirrored: give the mean over each image and its mirror image.
+    """
+    logits = np.asarray(model.predict(images[..., None], batch_size=PREDICTION_BATCH, verbose=0), dtype="float32")
+    return (logits + predict(model, images[:, :, ::-1])) / 2 if mirrored else logits
 
 
 def _train(experiment: Experiment, dataset: Dataset, store: Store, say: Callable[[str], None]) -> Run:
@@ -185,7 +178,7 @@ def fit(
     say: Callable[[str], None],
 ) -> list[dict]:
     """Train from the last checkpoint to the last epoch; the history, one row an epoch."""
-    train_epoch = backend.epoch_function(model, training.images[..., None], training.labels, experiment.batch_size)
+    train_epoch = backend.epoch_function(model, training.labels, experiment.batch_size)
     history = []
     if checkpoint.exists():
         history = _restore(checkpoint, model)
@@ -194,7 +187,11 @@ def fit(
     for epoch in range(len(history) + 1, experiment.epochs + 1):
         start = time.perf_counter()
         _reseed(model, experiment.seed, epoch)
-        means = train_epoch(np.random.default_rng([experiment.seed, epoch]).permutation(len(training)))
+        images = training.images
+        if experiment.recipe:
+            images = robust.training_images(images, experiment.recipe, (experiment.seed, epoch))
+        order = np.random.default_rng([experiment.seed, epoch]).permutation(len(training))
+        means = train_epoch(images[..., None], order)
         logits = predict(model, validation.images)
         history.append(
             {
@@ -215,15 +212,17 @@ def _evaluate(
     model: keras.Model, experiment: Experiment, dataset: Dataset, validation: Split, chosen: list[int]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The arrays of predictions.npz, and those of gradcam.npz: heat maps of a CNN on the `chosen` public images."""
-    test_sets = {**distortions.test_sets(dataset), **distortions.noise_sets(dataset), "validation": validation}
-    logits = predict(model, np.concatenate([split.images for split in test_sets.values()]))
+    more = robust.test_sets(dataset, validation) if experiment.recipe else distortions.noise_sets(dataset)
+    test_sets = {**distortions.test_sets(dataset), **more, "validation": validation}
+    images = np.concatenate([split.images for split in test_sets.values()])
+    logits = predict(model, images, mirrored=experiment.recipe is not None)
     logits = np.clip(logits, *FLOAT16).astype("float16")
     ends = np.cumsum([len(split) for split in test_sets.values()])
     predictions = dict(zip(test_sets, np.split(logits, ends[:-1]), strict=True))
     for name, split in (("public", dataset.public), ("private", dataset.private), ("validation", validation)):
         predictions[f"labels/{name}"] = split.labels
     maps = {}
-    for test_set in ("clean", "occlusion") if experiment.architecture == "cnn" else ():
+    for test_set in ("clean", "occlusion") if experiment.architecture in ("cnn", "resnet") else ():
         for layer, heat in gradcam.heatmaps(model, test_sets[test_set].images[chosen]).items():
             maps[f"{test_set}/{layer}"] = heat.astype("float16")
     return predictions, maps

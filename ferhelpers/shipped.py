@@ -1,0 +1,43 @@
+"""The trained network that comes with the package: `weights/robust.npz`, numbers alone, and its card beside it.
+
+`results/ship.py` makes both from a stored run; docs/model_card.md says what the network is for and where it fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ferhelpers import models
+from ferhelpers.errors import InputError
+
+FOLDER = Path(__file__).parent / "weights"
+
+
+def card() -> dict:
+    """What is known of the network: width, temperature, experiment, command, data, sha256, and scores by test set."""
+    return json.loads((FOLDER / "robust.json").read_text(encoding="utf-8"))
+
+
+def load() -> keras.Model:
+    """The network, in float32 (its weights are stored in float16).
+
+    Returns:
+        keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7).
+
+    Raises:
+        InputError: the file of weights is damaged.
+    """
+    about, content = card(), (FOLDER / "robust.npz").read_bytes()
+    if hashlib.sha256(content).hexdigest() != about["sha256"]:
+        raise InputError(f"{FOLDER / 'robust.npz'} is damaged: install the package again")
+    with models.precision("float32"):
+        model = models.build_resnet(about["experiment"]["width"])
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        model.set_weights([file[name].astype("float32") for name in file.files])
+    return model
