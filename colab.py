@@ -6,7 +6,7 @@ import sys
 
 root = os.path.dirname(os.path.abspath(__file__))
 done = subprocess.run(
-    [sys.executable, "-m", "pip", "install", "--quiet", f"{root}[lite]"], capture_output=True, text=True
+    [sys.executable, "-m", "pip", "install", "--quiet", f"{root}[lite,photo]"], capture_output=True, text=True
 )
 if done.returncode:
     sys.exit(f"{root} could not be installed: {done.stderr.strip().splitlines()[-1]}")

@@ -44,6 +44,7 @@ NOTEBOOKS = (
     "06_final_model",
     "07_efficientnet",
     "08_verdicts",
+    "10_your_photo",
 )
 RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results"}  # one value for all notebooks
 

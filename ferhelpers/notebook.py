@@ -183,7 +183,7 @@ class Study:
         other_splits = self.dataset.provenance.get("splits") == "folders"
         return [DRAWN] * self._drawn + [OTHER_SPLITS] * other_splits + self._otherwise
 
-    def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
+    def figure(self, fig, name: str, alt: str, main: bool = False, measured: bool = True) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
 
         Args:
@@ -192,6 +192,7 @@ class Study:
             name: lower-case letters, digits and underscores; once in the whole series.
             alt: what the figure shows, in a sentence, for readers who do not see it.
             main: show it on the first page, too.
+            measured: False for a figure that would be the same with any data.
 
         Raises:
             InputError: the name cannot name a file, or the description is empty.
@@ -202,7 +203,7 @@ class Study:
         from ferhelpers import plots
 
         _check_caption(name, alt)
-        png = plots.png(fig, self._notes)
+        png = plots.png(fig, self._notes if measured else ())
         pyplot.close(fig)  # one that pyplot knows would be shown twice
         write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))
         self._figures[name] = {"name": name, "alt": alt, "main": main}

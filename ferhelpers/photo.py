@@ -12,10 +12,12 @@ faces, where the cascade of scikit-image missed some and found faces in walls; Y
 from __future__ import annotations
 
 import functools
+import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import cv2
 import keras
@@ -31,6 +33,7 @@ from ferhelpers.errors import InputError
 from ferhelpers.runs import Run
 
 if TYPE_CHECKING:
+    from ipywidgets import FileUpload
     from mtcnn import MTCNN
 
 CROP_SIDE = 0.95  # of FER-2013's crop, in heights of MTCNN's box, whose centre it shares (benchmarks/crops.csv)
@@ -96,11 +99,12 @@ def network(run: Path | None = None) -> Network:
     return Network(model, logits, temperature)
 
 
-def read(image: str | Path | Image.Image | np.ndarray) -> np.ndarray:
+def read(image: str | Path | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
     """Any image as uint8 (H, W, 3): the first frame, upright, over white where it is transparent.
 
     Args:
-        image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4): uint8, uint16, or float 0..1.
+        image: a path, an open file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8, uint16, or
+            floats 0..1.
 
     Raises:
         InputError: no image that Pillow reads, a damaged one, an array of another shape.
@@ -263,6 +267,41 @@ def what_if_sheet(face: Face, run: str | Path | None = None) -> Figure:
     answers = what_if(face, run)
     titles = answers.distortion + "\n" + answers.emotion
     return plots.image_sheet(np.stack(list(distorted(face).values())), titles, columns=6)
+
+
+def largest(faces: list[Face]) -> Face:
+    """The first face; raises InputError where there is none."""
+    if not faces:
+        raise InputError("no face was found on this photo: choose another, or set CROPPED")
+    return faces[0]
+
+
+def table(faces: list[Face]) -> pd.DataFrame:
+    """The probability of each emotion: one row a class, one column a face."""
+    columns = {f"face {number}": face.probabilities for number, face in enumerate(faces, start=1)}
+    return pd.DataFrame(columns, index=pd.Index(CLASSES, name="emotion"))
+
+
+def chooser() -> FileUpload | None:
+    """Show a button that uploads an image, where a reader is there to press it; on a phone it offers the camera."""
+    if "RUN_ALL_COMMAND" in os.environ:
+        return None
+    try:
+        from ipywidgets import FileUpload
+    except ModuleNotFoundError:
+        return None
+    from IPython.display import display
+
+    button = FileUpload(accept="image/*", description="Choose a photo")
+    display(button)
+    return button
+
+
+def chosen(button: FileUpload | None, path: str) -> np.ndarray:
+    """The photo that was uploaded with a `chooser`, or else that of the path: uint8 (H, W, 3), as from `read`."""
+    if button and button.value:
+        return read(io.BytesIO(button.value[0].content))
+    return read(path)
 
 
 def heat(faces: list[Face], run: str | Path | None = None) -> np.ndarray:

@@ -52,7 +52,7 @@ class Predictions:
         self.arrays = arrays
 
     def logits(self, test_set: str) -> np.ndarray:
-        """float32 (N, 7) of "validation", or a set of distortions.test_sets, distortions.noise_sets or robust.test_sets."""
+        """float32 (N, 7) of "validation", or of what distortions.test_sets, .noise_sets or robust.test_sets name."""
         return self.arrays[test_set].astype("float32")
 
     def labels(self, test_set: str) -> np.ndarray:

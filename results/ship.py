@@ -1,0 +1,67 @@
+"""Put the network of a stored run into the package: its weights as numbers, and what is known of it.
+
+    python results/ship.py outputs/full/runs/resnet1-...  --data fer2013.zip      ferhelpers/weights/robust.*
+
+Every score is that of the shipped numbers (float16), on whole test sets.
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ferhelpers import calibration, data, distortions, evaluation, robust, shipped, training
+from ferhelpers.experiments import Experiment
+from ferhelpers.files import write_atomically, write_json
+from ferhelpers.runs import Run
+
+
+def ship(folder: Path, source: str) -> None:
+    """Write robust.npz and robust.json of this run."""
+    run, dataset = Run(folder), data.load(source)
+    weights = [value.astype("float16") for value in run.model().get_weights()]
+    write_atomically(shipped.FOLDER / "robust.npz", lambda file: np.savez_compressed(file, *weights))
+    experiment = run.config["experiment"]
+    about = {
+        "run": folder.name,
+        "command": run.config["command"],
+        "data": run.config["data"],
+        "experiment": experiment,
+        "parameters": run.config["parameters"],
+        "sha256": hashlib.sha256((shipped.FOLDER / "robust.npz").read_bytes()).hexdigest(),
+    }
+    write_json(shipped.FOLDER / "robust.json", about)
+    _, validation = training.training_and_validation(Experiment(**experiment | {"recipe": None}), dataset)
+    about |= measure(dataset, validation)
+    write_json(shipped.FOLDER / "robust.json", about)
+
+
+def measure(dataset: data.Dataset, validation: data.Split) -> dict:
+    """The shipped network's temperature, its scores by test set, and its recall by emotion on the private split."""
+    model = shipped.load()
+    sets = {**distortions.test_sets(dataset), **robust.test_sets(dataset, validation), "validation": validation}
+    logits = {name: training.predict(model, split.images, mirrored=True) for name, split in sets.items()}
+    mixture = np.concatenate([logits["validation"], logits["validation/distorted"]])
+    recalls = evaluation.recall(logits["private"], dataset.private.labels)
+    return {
+        "temperature": round(calibration.temperature(mixture, np.tile(validation.labels, 2)), 4),
+        "recall": dict(zip(data.CLASSES, recalls.round(4).tolist(), strict=True)),
+        "scores": {
+            name: {
+                "accuracy": round(evaluation.accuracy(values, sets[name].labels), 4),
+                "loss": round(evaluation.cross_entropy(values, sets[name].labels), 4),
+            }
+            for name, values in logits.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="its folder, with model.keras")
+    parser.add_argument("--data", default="auto", metavar="SOURCE", help="as for run_all.py")
+    options = parser.parse_args()
+    ship(options.run, options.data)
+    print((shipped.FOLDER / "robust.json").read_text())
