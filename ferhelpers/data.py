@@ -20,7 +20,7 @@ import platformdirs
 from ferhelpers import containers, readers
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
-from ferhelpers.files import write_atomically, write_json
+from ferhelpers.files import read_sealed, write_sealed
 from ferhelpers.readers import CLASSES, IMAGE_SIZE, KAGGLE_DATASET, OFFICIAL_COUNTS, PIXELS, SPLITS
 
 # What "auto" looks for, the first one first; without "-", "_", spaces and the "(1)" of a second download.
@@ -234,47 +234,24 @@ def _download():
         raise InputError(f"kaggle: the download failed ({show(error)}); check the network, {manual}") from error
 
 
-# The cache: KEY.npy has the bytes of all images and then of all labels, KEY.json tells how to part them, and a digest
-# over both and the state of the source. KEY is made from the path.
+# The cache: a sealed file with one line of JSON (the state of the source, its form, images by split), then the bytes of
+# all images and of all labels. Its name is made from the path.
 
 
 def _read_once(path, splits):
     folder = Path(os.environ.get("FERHELPERS_CACHE") or platformdirs.user_cache_dir("ferhelpers"))
-    stem = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:20]
-    signature = [splits, *containers.signature(path)]
-    cached = _open_cache(stem, signature)
-    if cached:
-        return cached
+    cache = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:20]
+    state = json.loads(json.dumps([splits, *containers.signature(path)]))
+    with suppress(Exception):  # whatever is wrong with a cache, the source is read again
+        header, content = read_sealed(cache).split(b"\n", 1)
+        known, form, sizes = json.loads(header)
+        if known == state:
+            images, labels = np.split(np.frombuffer(content, np.uint8), [sum(sizes) * PIXELS])
+            images = images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+            return {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(sizes))}, form
     parts, form = readers.read(path, splits)
-    with suppress(InputError):  # a full or read-only disk: works without
-        _save_cache(stem, signature, parts, form)
-    return parts, form
-
-
-def _open_cache(stem, signature):
-    try:
-        record = json.loads(stem.with_suffix(".json").read_text())
-        content = np.load(stem.with_suffix(".npy"), allow_pickle=False)
-        if record["check"] != _check(signature, record["form"], record["sizes"], content):
-            return None
-    except Exception:  # whatever is wrong with a cache, the source is read again
-        return None
-    images, labels = np.split(content, [sum(record["sizes"]) * PIXELS])
-    images = images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    parts = {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(record["sizes"]))}
-    return parts, record["form"]
-
-
-def _save_cache(stem, signature, parts, form):
     images, labels = zip(*(parts[name] for name in SPLITS))
-    content = np.concatenate([array.ravel() for array in (*images, *labels)])
-    sizes = [len(array) for array in labels]
-    write_atomically(stem.with_suffix(".npy"), lambda file: np.save(file, content, allow_pickle=False))
-    record = {"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)}
-    write_json(stem.with_suffix(".json"), record)
-
-
-def _check(signature, form, sizes, content):
-    digest = hashlib.sha256(json.dumps([signature, form, sizes]).encode())
-    digest.update(content)
-    return digest.hexdigest()
+    header = json.dumps([state, form, list(map(len, labels))]).encode()
+    with suppress(InputError):  # a full or read-only disk: works without
+        write_sealed(cache, header + b"\n" + b"".join(array.tobytes() for array in (*images, *labels)))
+    return parts, form
