@@ -97,52 +97,47 @@ def declares(side):
 
 
 BAD_FILES = {
-    "nothing": (dict, "holds no FER-2013"),
-    "other files": (lambda: {"a.txt": b"", "b/c.jpg": b""}, "holds no FER-2013"),
-    "text": (lambda: {FIRST: b"not an image"}, FIRST, "not a JPEG"),
-    "empty image": (lambda: {FIRST: b""}, FIRST, "not a JPEG"),
-    "PNG": (lambda: {FIRST: fake_fer.jpeg(GREY, form="PNG")}, FIRST, "a 48x48 PNG, grey", "own pixels", OFFICIAL),
+    "nothing": ({}, "holds no FER-2013"),
+    "other files": ({"a.txt": b"", "b/c.jpg": b""}, "holds no FER-2013"),
+    "text": ({FIRST: b"not an image"}, FIRST, "not a JPEG"),
+    "empty image": ({FIRST: b""}, FIRST, "not a JPEG"),
+    "PNG": ({FIRST: fake_fer.jpeg(GREY, form="PNG")}, FIRST, "a 48x48 PNG, grey", "own pixels", OFFICIAL),
     "PNG, by its name": (
-        lambda: {"train/fear/im0.png": fake_fer.jpeg(GREY, form="PNG")},
+        {"train/fear/im0.png": fake_fer.jpeg(GREY, form="PNG")},
         "train/fear/im0.png",
         "a 48x48 PNG, grey",
         OFFICIAL,
     ),
     "224 pixels a side in colour": (
-        lambda: {FIRST: fake_fer.jpeg(np.kron(GREY, np.ones((5, 5), np.uint8))[:224, :224], "RGB", "PNG")},
+        {FIRST: fake_fer.jpeg(np.kron(GREY, np.ones((5, 5), np.uint8))[:224, :224], "RGB", "PNG")},
         FIRST,
         "a 224x224 PNG, in colour",
         OFFICIAL,
     ),
-    "truncated": (lambda: {FIRST: FILES[FIRST][:-40]}, FIRST, "broken JPEG"),
-    "header only": (lambda: {FIRST: FILES[FIRST][:100]}, FIRST, "broken JPEG"),
-    "wide": (lambda: {FIRST: fake_fer.jpeg(np.zeros((48, 49), np.uint8))}, FIRST, "49x48"),
-    "declares 65500 pixels a side": (lambda: {FIRST: declares(65_500)}, FIRST, "broken JPEG"),
-    "declares 9000 pixels a side": (lambda: {FIRST: declares(9_000)}, FIRST, "9000x9000"),
-    "colour": (lambda: {FIRST: fake_fer.jpeg(GREY, "RGB")}, FIRST, "colour"),
-    "CMYK": (lambda: {FIRST: fake_fer.jpeg(GREY, "CMYK")}, FIRST, "colour"),
-    "heavy": (lambda: {FIRST: FILES[FIRST] + bytes(70_000)}, FIRST, "65,536"),
-    "a text among the images": (lambda: {"train/angry/notes.txt": b"hi"}, "notes.txt", "Training_<number>.jpg"),
-    "another name": (lambda: {"train/angry/1.jpg": FILES[FIRST]}, "1.jpg", "Training_<number>.jpg"),
-    "one other name": (lambda: FILES | {"train/angry/1.jpg": FILES[FIRST]}, "angry/1.jpg", "Training_<number>.jpg"),
-    "another class": (lambda: {"train/disgusted/im0.jpg": b""}, "'disgusted'", "angry, disgust", OFFICIAL),
-    "the train.csv": (lambda: {"train.csv": b"emotion,pixels\n0,1"}, "train.csv", "without PublicTest", OFFICIAL),
-    "the test.csv": (lambda: {"a/test.csv": b"pixels\n1 2\n"}, "a/test.csv", "without labels", OFFICIAL),
-    "FER+": (lambda: {"FERPlus/fer2013new.csv": FER_PLUS, "FERPlus/src/a.py": b""}, "FER+", "without pixels", OFFICIAL),
-    "train and validation": (
-        lambda: OTHERS,
-        "6 images in train/ and 14 images in validation/",
-        "lacks PublicTest",
-        OFFICIAL,
-    ),
-    "train and test, numbered": (lambda: NUMBERED, "7 images in train/", "lacks PublicTest", OFFICIAL),
-    "unknown class": (lambda: {"train/contempt/Training_1.jpg": b""}, "'contempt'", "angry, disgust"),
-    "no class": (lambda: {"train/Training_1.jpg": b""}, "train/Training_1.jpg"),
-    "too deep": (lambda: {"train/angry/a/Training_1.jpg": b""}, "train/angry/a"),
-    "test image in train": (lambda: {"train/angry/PublicTest_1.jpg": FILES[FIRST]}, "angry/PublicTest_1.jpg", OFFICIAL),
-    "training image in test": (lambda: {"test/angry/Training_1.jpg": FILES[FIRST]}, "test/angry/Training_1.jpg"),
-    "CSV and images": (lambda: FILES | {"fer2013.csv": CSV}, "both a CSV and image folders"),
-    "two CSVs": (lambda: {"fer2013.csv": CSV, "icml_face_data.csv": CSV[: CSV.rfind(b"6,")]}, "second CSV"),
+    "truncated": ({FIRST: FILES[FIRST][:-40]}, FIRST, "broken JPEG"),
+    "header only": ({FIRST: FILES[FIRST][:100]}, FIRST, "broken JPEG"),
+    "wide": ({FIRST: fake_fer.jpeg(np.zeros((48, 49), np.uint8))}, FIRST, "49x48"),
+    "declares 65500 pixels a side": ({FIRST: declares(65_500)}, FIRST, "broken JPEG"),
+    "declares 9000 pixels a side": ({FIRST: declares(9_000)}, FIRST, "9000x9000"),
+    "colour": ({FIRST: fake_fer.jpeg(GREY, "RGB")}, FIRST, "colour"),
+    "CMYK": ({FIRST: fake_fer.jpeg(GREY, "CMYK")}, FIRST, "colour"),
+    "heavy": ({FIRST: FILES[FIRST] + bytes(70_000)}, FIRST, "65,536"),
+    "a text among the images": ({"train/angry/notes.txt": b"hi"}, "notes.txt", "Training_<number>.jpg"),
+    "another name": ({"train/angry/1.jpg": FILES[FIRST]}, "1.jpg", "Training_<number>.jpg"),
+    "one other name": (FILES | {"train/angry/1.jpg": FILES[FIRST]}, "angry/1.jpg", "Training_<number>.jpg"),
+    "another class": ({"train/disgusted/im0.jpg": b""}, "'disgusted'", "angry, disgust", OFFICIAL),
+    "the train.csv": ({"train.csv": b"emotion,pixels\n0,1"}, "train.csv", "without PublicTest", OFFICIAL),
+    "the test.csv": ({"a/test.csv": b"pixels\n1 2\n"}, "a/test.csv", "without labels", OFFICIAL),
+    "FER+": ({"FERPlus/fer2013new.csv": FER_PLUS, "FERPlus/src/a.py": b""}, "FER+", "without pixels", OFFICIAL),
+    "train and validation": (OTHERS, "6 images in train/ and 14 images in validation/", "lacks PublicTest", OFFICIAL),
+    "train and test, numbered": (NUMBERED, "7 images in train/", "lacks PublicTest", OFFICIAL),
+    "unknown class": ({"train/contempt/Training_1.jpg": b""}, "'contempt'", "angry, disgust"),
+    "no class": ({"train/Training_1.jpg": b""}, "train/Training_1.jpg"),
+    "too deep": ({"train/angry/a/Training_1.jpg": b""}, "train/angry/a"),
+    "test image in train": ({"train/angry/PublicTest_1.jpg": FILES[FIRST]}, "angry/PublicTest_1.jpg", OFFICIAL),
+    "training image in test": ({"test/angry/Training_1.jpg": FILES[FIRST]}, "test/angry/Training_1.jpg"),
+    "CSV and images": (FILES | {"fer2013.csv": CSV}, "both a CSV and image folders"),
+    "two CSVs": ({"fer2013.csv": CSV, "icml_face_data.csv": CSV[: CSV.rfind(b"6,")]}, "second CSV"),
 }
 HOSTILE_NAMES = ("../" + FIRST, "/" + FIRST, "train/../../x", "train\\..\\..\\x", "\\train\\x", "train/angry/..")
 
@@ -159,7 +154,7 @@ def lone(content):
 
 
 def inside(write, name, files):
-    return lambda folder: write(folder / name, files() if callable(files) else files)
+    return lambda folder: write(folder / name, files)
 
 
 def truncated(write, name, cut):
@@ -177,19 +172,14 @@ def loop(folder):
     return folder / "loop"
 
 
-CONTAINERS = {
-    "zip": (fake_fer.write_zip, "fer.zip"),
-    "tar": (fake_fer.write_tar, "fer.tar.xz"),
-    "folder": (fake_fer.write_folder, "fer ä"),
-}
 ARCHIVES = {"fer.zip": fake_fer.write_zip, **dict.fromkeys(fake_fer.TAR_MODES, fake_fer.write_tar)}
 SOURCES = {f"CSV: {name}": (lone(content), *parts) for name, (content, *parts) in BAD_CSVS.items()}
 for name, (content, *parts) in BAD_CSVS.items():
     zipped = inside(fake_fer.write_zip, "fer.zip", {"fer2013.csv": content})
     SOURCES[f"CSV in a zip: {name}"] = (zipped, "fer.zip", "fer2013.csv", *parts)
-for kind, (write, path) in CONTAINERS.items():
-    for name, (files, *parts) in BAD_FILES.items():
-        SOURCES[f"{kind}: {name}"] = (inside(write, path, files), path, *parts)
+for name, (files, *parts) in BAD_FILES.items():
+    for path, write in (*list(ARCHIVES.items())[:2], ("fer ä", fake_fer.write_folder)):
+        SOURCES[f"{path}: {name}"] = (inside(write, path, files), path, *parts)
 for path, write in ARCHIVES.items():
     for cut in (0, 1, 100, 0.3, 0.7, -1):
         SOURCES[f"{path} cut at {cut}"] = (truncated(write, path, cut), path)

@@ -84,10 +84,8 @@ def test_a_run_leaves_all_that_was_promised_and_the_next_failure_stops(study, ca
 def test_wrong_input_that_a_notebook_finds_ends_as_wrong_input(study, capfd):
     study("wrong_input")
     assert run_all.main([]) == 2
-    assert (
-        capfd.readouterr().err
-        == "run_all.py: wrong_input: weights.h5 holds another network; give that of EfficientNetB0\n"
-    )
+    line = "wrong_input: weights.h5 holds another network; give that of EfficientNetB0"
+    assert capfd.readouterr().err == f"run_all.py: {line}\n"
 
 
 def test_a_notebook_that_does_not_end_its_study_is_noticed(study, capfd):
@@ -129,17 +127,8 @@ def test_a_second_run_waits_for_the_first(study):
 
 @pytest.mark.slow
 def test_two_trainers_at_once_train_nothing_twice(tmp_path):
-    command = [
-        sys.executable,
-        run_all.__file__,
-        "--data",
-        "builtin",
-        "--output",
-        tmp_path,
-        "--only",
-        "06",
-        "--train-only",
-    ]
+    options = ["--data", "builtin", "--output", tmp_path, "--only", "06", "--train-only"]
+    command = [sys.executable, run_all.__file__, *options]
     for change in ("EPOCHS=2", "FRACTION=0.05", "WIDTH=0.05", "BATCH_SIZE=32"):
         command += ["--set", change]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
