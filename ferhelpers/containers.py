@@ -139,10 +139,9 @@ def _zip(path):
                 where = f"{show(path.name)}: {show(info.filename)}"
                 if info.flag_bits & 1:
                     raise InputError(f"{where} is encrypted; unpack the archive with its password and give the folder")
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise InputError(
-                        f"{where} is packed by method {info.compress_type}; it should be stored or deflated"
-                    )
+                method = info.compress_type
+                if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise InputError(f"{where} is packed by method {method}; it should be stored or deflated")
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise InputError(f"{where} is a link; it should be a regular file")
                 if not info.filename.endswith(("/", "\\")):

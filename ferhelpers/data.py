@@ -5,6 +5,7 @@ Every notebook gets its images from `load`. Decoding happens once: a cache in th
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -103,16 +104,17 @@ class Dataset:
         if fraction == 1:
             return self
         random = np.random.default_rng(seed)
-        splits = []
+        parts = {}
         for name in SPLITS:
             split = getattr(self, name)
             of_class = [np.flatnonzero(split.labels == label) for label in range(len(CLASSES))]
             sizes = [max(1, round(fraction * len(rows))) for rows in of_class]
             kept = [random.choice(rows, size, replace=False) for rows, size in zip(of_class, sizes) if len(rows)]
-            splits.append(split.take(np.sort(np.concatenate(kept))))
+            rows = np.sort(np.concatenate(kept))
+            parts[name] = split.images[rows], split.labels[rows]
         total = self.provenance["fraction"] * fraction
         note = f"{self.provenance['note']} A subset: {total:.4g} of each class (seed {seed}).".strip()
-        return _dataset(splits, {**self.provenance, "official": False, "fraction": total, "note": note})
+        return _dataset(parts, {**self.provenance, "official": False, "fraction": total, "note": note})
 
 
 def load(
@@ -165,18 +167,13 @@ def load(
     part = sum(map(sum, counts.values())) < readers.MAX_IMAGES
     note = " ".join(filter(None, [chosen, OTHER_SPLITS * (splits == "folders"), "A subset of FER-2013." * part]))
     provenance = {"source": name, "form": form, "official": official, "splits": splits, "note": note}
-    return _dataset([Split(*parts[split]) for split in SPLITS], provenance)
+    return _dataset(parts, provenance)
 
 
-def _dataset(splits, provenance):
-    for split in splits:
-        split.images.flags.writeable = split.labels.flags.writeable = False
-    return Dataset(*splits, provenance)
-
-
-def _consecutive(sizes):
-    """Slices of these sizes, one after the other."""
-    return [slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes)]
+def _dataset(parts, provenance):
+    for array in itertools.chain(*parts.values()):
+        array.flags.writeable = False
+    return Dataset(*(Split(*parts[name]) for name in SPLITS), provenance)
 
 
 def pictures(images: np.ndarray) -> np.ndarray:
@@ -216,9 +213,8 @@ def _draw(chosen):
     from ferhelpers import faces
 
     drawn = faces.draw(sum(faces.SIZES), seed=0)
-    everything = Split(drawn.images, drawn.labels)
     note = f"{chosen} Drawn faces, not photographs: no number from them is about FER-2013.".strip()
-    parts = [everything.take(rows) for rows in _consecutive(faces.SIZES)]
+    parts = readers.part(drawn.images, drawn.labels, faces.SIZES)
     return _dataset(parts, {"source": "builtin", "form": "builtin", "note": note})
 
 
@@ -247,8 +243,7 @@ def _read_once(path, splits):
         known, form, sizes = json.loads(header)
         if known == state:
             images, labels = np.split(np.frombuffer(content, np.uint8), [sum(sizes) * PIXELS])
-            images = images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-            return {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(sizes))}, form
+            return readers.part(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE), labels, sizes), form
     parts, form = readers.read(path, splits)
     images, labels = zip(*(parts[name] for name in SPLITS))
     header = json.dumps([state, form, list(map(len, labels))]).encode()

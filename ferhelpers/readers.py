@@ -107,6 +107,12 @@ def check_counts(counts: dict[str, list[int]], name: str, splits: str, allow_sub
             raise InputError(f"{name}: {split} has {count:,} images of {label}; FER-2013 has {most:,}{cure}")
 
 
+def part(images: np.ndarray, labels: np.ndarray, sizes: list[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{split: (images, labels)} of what holds the images of one split after those of another."""
+    cuts = np.cumsum(sizes)[:-1]
+    return dict(zip(SPLITS, zip(np.split(images, cuts), np.split(labels, cuts))))
+
+
 # The CSV: fer2013.csv and icml_face_data.csv, and copies of them under other names
 
 
@@ -156,8 +162,7 @@ def _read_csv(stream, name):
     if splits != sorted(splits):  # the release has one split after the other: nothing to copy
         order = np.argsort(splits, kind="stable")
         images, labels = images[order], labels[order]
-    cuts = np.cumsum([splits.count(split) for split in range(len(SPLITS))])[:-1]
-    return dict(zip(SPLITS, zip(np.split(images, cuts), np.split(labels, cuts))))
+    return part(images, labels, [splits.count(split) for split in range(len(SPLITS))])
 
 
 def _column_order(header, name):

@@ -188,7 +188,16 @@ for path, write in ARCHIVES.items():
 SOURCES |= {
     "nothing there": (lambda folder: folder / "nowhere.csv", "nowhere.csv", "nothing"),
     "an empty folder": (lambda folder: folder, "holds no FER-2013"),
-    "another ending": (lambda folder: inside(fake_fer.write_zip, "fer.rar", FILES)(folder), "fer.rar", ".zip"),
+    "another ending": (
+        inside(fake_fer.write_zip, "fer.rar", FILES),
+        "'fer.rar': it should end in one of .csv,",
+        ".tar.gz,",
+        ", or be a folder",
+    ),
+    "encrypted": (
+        lambda folder: fake_fer.patch_zip(fake_fer.write_zip(folder / "fer.zip", FILES), 8, "B", 1),
+        "encrypted; unpack the archive with its password and give the folder",
+    ),
     "a name that is not UTF-8": (lambda folder: folder / os.fsdecode(b"\xff.csv"), "cannot be the path of a file"),
     "a name too long": (lambda folder: folder / ("x" * 300), "File name too long"),
     "a loop of links": (loop, "cannot be the path of a file"),

@@ -288,14 +288,11 @@ def test_advice_on_other_splits(tmp_path, csv):
 
 def test_advice_on_damaged_and_unreadable_archives(tmp_path, monkeypatch):
     whole = fake_fer.write_tar(tmp_path / "fer.tar.gz", FILES)
-    content = whole.read_bytes()
-    whole.write_bytes(content[:-100])
-    with pytest.raises(
-        InputError, match="is damaged, .*download it again; if it is whole, unpack it and give what is in it"
-    ):
-        small(whole)
-    whole.write_bytes(content)
-    assert small(whole).fingerprint == small(fake_fer.write_folder(tmp_path / "fer", FILES)).fingerprint
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(whole.read_bytes()[:-100])
+    advice = "is damaged, .*download it again; if it is whole, unpack it and give what is in it"
+    with pytest.raises(InputError, match=advice):
+        small(cut)
 
     def unreadable(*arguments):
         raise PermissionError(13, "Permission denied", str(whole))
@@ -303,16 +300,6 @@ def test_advice_on_damaged_and_unreadable_archives(tmp_path, monkeypatch):
     monkeypatch.setattr(containers, "opener_of", unreadable)  # the file is whole: a download would change nothing
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\); check the path and its permissions"):
         small(whole, cache=False)
-
-
-def test_advice_on_encryption_and_endings(tmp_path):
-    path = fake_fer.patch_zip(fake_fer.write_zip(tmp_path / "fer.zip", FILES), 8, "B", 1)
-    with pytest.raises(InputError, match="encrypted; unpack the archive with its password and give the folder"):
-        small(path)
-    folder = small(fake_fer.write_folder(tmp_path / "fer", FILES))
-    with pytest.raises(InputError, match=r"it should end in one of .*\.tar\.gz.* or be a folder"):
-        small(fake_fer.write_tar(tmp_path / "fer.tar.gz", FILES).rename(tmp_path / "fer.gz"))
-    assert small((tmp_path / "fer.gz").rename(tmp_path / "fer.tar.gz")).fingerprint == folder.fingerprint
 
 
 # A data set of one's own
