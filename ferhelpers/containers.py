@@ -14,7 +14,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -42,16 +41,7 @@ DAMAGED = (
 )
 
 
-@dataclass(frozen=True)
-class Member:
-    """One file: its parts (folders and name), where it is (for errors), and how to open it."""
-
-    parts: tuple[str, ...]
-    where: str
-    open: Callable
-
-
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path) -> Iterator[tuple[tuple[str, ...], str, Callable]]:
     """The files in a folder or archive, one at a time; each must be read before the next is asked for.
 
     Args:
@@ -59,7 +49,8 @@ def members(path: Path) -> Iterator[Member]:
             what lies in one of TREES are looked at, at any depth.
 
     Returns:
-        Iterator of Member, without LITTER; in the order of the container.
+        Iterator of (folders and name, where it is (for errors), what opens it), without LITTER; in the order of the
+        container.
 
     Raises:
         InputError: links, devices, encryption, unsafe names, more or larger files than FER-2013 can have.
@@ -77,7 +68,7 @@ def members(path: Path) -> Iterator[Member]:
             raise InputError(f"{where}: an unsafe name; names should be like train/happy/Training_1.jpg")
         parts = PurePosixPath(name).parts
         if parts and not any(map(is_litter, parts)):
-            yield Member(parts, where, opener)
+            yield parts, where, opener
 
 
 def is_litter(name: str) -> bool:

@@ -244,31 +244,20 @@ def section(name: str, n: int) -> slice:
     return sections(n)[NAMES.index(name)]
 
 
-def sectioned(images: np.ndarray) -> np.ndarray:
-    """The report's distorted test set: each section with its own distortion, in the report's form.
-
-    Args:
-        images: uint8 (N, 48, 48), 0..255.
-
-    Returns:
-        uint8 (N, 48, 48), in the order of the input.
-
-    Source: report, section 5.1.
-    """
-    return np.concatenate([apply(name, images[part]) for name, part in zip(NAMES, sections(len(images)))])
-
-
 def test_sets(dataset: Dataset) -> dict[str, Split]:
     """Every set that a network is tested on.
 
     Returns:
-        dict: "clean" (the public split), "private", "sections" (`sectioned` public split), then each of NAMES on the
-        whole public split, in the report's form.
+        dict: "clean" (the public split), "private", "sections" (the public split, each of its `sections` with its own
+        distortion), then each of NAMES on the whole public split; all in the report's form.
+
+    Source: report, section 5.1.
     """
     public = dataset.public
     distorted = {name: replace(public, images=apply(name, public.images)) for name in NAMES}
-    sections = replace(public, images=sectioned(public.images))
-    return {"clean": public, "private": dataset.private, "sections": sections, **distorted}
+    parts = [apply(name, public.images[part]) for name, part in zip(NAMES, sections(len(public)))]
+    mixed = replace(public, images=np.concatenate(parts))
+    return {"clean": public, "private": dataset.private, "sections": mixed, **distorted}
 
 
 test_sets.__test__ = False  # pytest takes an imported function of this name for a test

@@ -79,7 +79,8 @@ def draw(n: int, seed: int = 0, emotions: np.ndarray | None = None) -> Faces:
         if labels.shape != (n,) or (n and labels.max() >= len(CLASSES)):
             raise InputError(f"emotions has shape {labels.shape}: draw({n}) takes {n} integers from 0 to 6")
     person = _person(n, who)
-    shapes = _shapes(person, _muscles(emotions, how))
+    both = person, _muscles(emotions, how)
+    shapes = [*_head(person), *_nose(*both), *_eyes(*both), *_mouth(*both), *_glasses(person)]  # from back to front
     pose = _pose(n, photo)
     images, masks = _paint(shapes, person, pose, photo)
     return Faces(_photograph(images, pose, photo), labels, masks, emotions)
@@ -187,11 +188,6 @@ def _stroke(x, y, thick):
 def _upright(x, y, thick):
     """A standing line as a polygon, `thick` wide."""
     return _between(x - thick / 2, y, x + thick / 2, y)
-
-
-def _shapes(p, au):
-    """Every polygon of the faces, from the back to the front."""
-    return [*_head(p), *_nose(p, au), *_eyes(p, au), *_mouth(p, au), *_glasses(p)]
 
 
 def _head(p):

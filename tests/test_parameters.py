@@ -149,10 +149,10 @@ def test_train_replaces_the_values_by_those_of_a_profile_and_shows_no_results():
 )
 def test_ranges_of_the_shared_parameters(name, right, wrong):
     for value in right:
-        parameters.check(name, value, "here")
+        assert parameters.of_scope({name: value}) == {name: value}
     for value in wrong:
-        with pytest.raises(InputError, match=f"here: {name} cannot be"):
-            parameters.check(name, value, "here")
+        with pytest.raises(InputError, match=f"cell: {name} cannot be"):
+            parameters.of_scope({name: value})
 
 
 def test_merge_replaces_layer_by_layer_and_knows_its_names():
