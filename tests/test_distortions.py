@@ -51,17 +51,6 @@ def test_report_blur_is_cv2_image_by_image(n, seed):
     assert np.abs(out.astype(int) - by_sigma).mean() < 1.5  # "sigma 0" takes fixed taps, close to this sigma
 
 
-def test_the_snippet_s_noise_is_cv2_add_weighted_within_rounding():
-    images = pictures(50)
-    out = NOISE_READINGS["snippet"](images)
-    nothing = np.zeros((48, 48), np.float32)
-    dark = np.stack([cv2.addWeighted(image.astype(np.float32), 0.75, nothing, 0.25, 0) for image in images])
-    difference = out.astype(np.float32)[images > 4] - dark[images > 4]
-    assert abs(difference.mean()) < 0.005
-    # steps of 0.75 x leave rounding errors 0, 1/4, 1/2, -1/4, on top of a noise of sigma 0.125
-    assert np.abs(difference).max() < 1.3 and 0.05 < difference.std() < 0.4
-
-
 @pytest.mark.parametrize(
     "name,mean,sigma",
     [
@@ -88,51 +77,31 @@ def test_normal_numbers_are_normal():
 @pytest.mark.parametrize(
     "name,noise",
     [
-        ("snippet_cast", lambda normal: (0.25 * distortions._cast(2 * normal)).astype(np.uint8)),
-        ("snippet_cast_quarter", lambda normal: distortions._cast(0.25 * 2 * normal)),
+        ("snippet", lambda normal: 0.25 * 2 * normal),
+        ("snippet_cast", lambda normal: 0.25 * distortions._cast(2 * normal).astype(np.float32)),
+        ("snippet_cast_quarter", lambda normal: distortions._cast(0.25 * 2 * normal).astype(np.float32)),
     ],
 )
-def test_noise_readings_that_repair_the_snippet_are_cv2_add_weighted(name, noise):
+def test_readings_of_the_snippet_are_cv2_add_weighted_rounded(name, noise):
     images = pictures(50)
-    added = noise(distortions._normal(images, 7))
-    expected = [cv2.addWeighted(image, 0.75, layer, 0.25, 0) for image, layer in zip(images, added)]
-    assert np.abs(NOISE_READINGS[name](images, 7).astype(int) - expected).max() <= 1  # by when the product is rounded
+    pairs = zip(images.astype(np.float32), noise(distortions._normal(images, 7)))
+    expected = np.array([cv2.addWeighted(image, 0.75, layer, 0.25, 0) for image, layer in pairs])
+    assert np.abs(NOISE_READINGS[name](images, 7) - expected.clip(0, 255)).max() < 0.5001
 
 
-def test_noise_readings_that_cast():
+def test_other_noise_readings():
     images = np.full((200, 48, 48), 100, np.uint8)
     below = stats.norm.cdf(-1, scale=2)  # noise at or below -1 wraps to 255, 254, ...
-    assert (NOISE_READINGS["snippet_cast"](images) > 80).mean() == pytest.approx(below, abs=0.005)
-    assert (NOISE_READINGS["snippet_cast_quarter"](images) > 130).mean() == pytest.approx(
-        stats.norm.cdf(-1, scale=0.5), abs=0.001
-    )
     assert (NOISE_READINGS["saturated"](images) == 255).mean() == pytest.approx(below, abs=0.005)
     assert np.isin(NOISE_READINGS["unit"](images), (0, 255)).mean() > 0.7
-    reading = NOISE_READINGS[distortions.REPORT_NOISE]
-    assert np.array_equal(
-        apply("gaussian_noise", images), reading(images, np.random.default_rng([0, NAMES.index("gaussian_noise"), 0]))
-    )
+    report = NOISE_READINGS[distortions.REPORT_NOISE](images, np.random.default_rng([0, 1, 0]))
+    assert np.array_equal(apply("gaussian_noise", images), report)
 
 
 def test_report_speckle_wraps_the_noise_the_product_and_the_sum():
     images = pictures(3)
     gauss = distortions._normal(images, np.random.default_rng([5, NAMES.index("speckle"), 0])).astype(int)
     assert np.array_equal(apply("speckle", images, seed=5), images.astype(int) * (1 + gauss) % 256)
-
-
-def test_report_speckle_law():
-    """68 % unchanged, 14 % doubled, 14 % black, 2 % tripled and 2 % negated, all modulo 256."""
-    images = np.full((500, 48, 48), 101, np.uint8)
-    out = apply("speckle", images)
-    cdf = stats.norm.cdf
-    for value, chance in [
-        (101, cdf(1) - cdf(-1)),
-        (202, cdf(2) - cdf(1)),
-        (0, cdf(2) - cdf(1)),
-        (303 % 256, cdf(3) - cdf(2)),
-        (-101 % 256, cdf(3) - cdf(2)),
-    ]:
-        assert (out == value).mean() == pytest.approx(chance, abs=0.002)
 
 
 def test_report_salt_pepper_bounds_and_law():

@@ -113,6 +113,7 @@ def test_a_notebook_may_write_values_of_related_types(name, given, value):
         ("WIDTH", None, "WIDTH takes float, not None"),
         ("EPOCHS", 4.0, "EPOCHS takes int, not 4.0"),
         ("SEED", "zero", "SEED takes int, not 'zero'"),
+        ("SEEDS", [1], "SEEDS takes int, not [1]"),
         ("SUBSET", 1, "SUBSET takes bool, not 1"),
         ("DATA", 3, "DATA takes str, not 3"),
         ("TRAIN", "demon", "TRAIN cannot be 'demon'; it must be empty or one of demo, fast, full"),
