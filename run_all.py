@@ -82,10 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}", flush=True)
         if options.train_only:
             return train(plan)
-        with hold(
-            plan.output / ".lock",
-            lambda: print(f"Waiting for another run_all.py that writes to {plan.output}", flush=True),
-        ):
+        wait = f"Waiting for another run_all.py that writes to {plan.output}"
+        with hold(plan.output / ".lock", lambda: print(wait, flush=True)):
             return run(plan)
     except InputError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
@@ -197,11 +195,10 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     values = {}
     for name in chosen:
         layers = [(f"profile {options.profile}", profile), *changes, ("command line", shared)]
-        own = [
-            (where, {key: value for key, value in layer.items() if key in declared[name]}) for where, layer in layers
-        ]
+        own = [(where, {key: layer[key] for key in layer if key in declared[name]}) for where, layer in layers]
         values[name] = parameters.merge(declared[name], *own)
-        _absolute_weights(values[name])
+        if values[name].get("WEIGHTS", "none") not in ("none", "imagenet"):  # a file, named from the user's folder
+            values[name]["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values[name]["WEIGHTS"])))
     first = values[chosen[0]]
     dataset = data.load(options.data, allow_subset=first.get("SUBSET", False), splits=first.get("SPLITS", "official"))
     if results and values.keys() & STUDY.keys():
@@ -304,22 +301,13 @@ def _path(option: str, text: str) -> Path:
     return path
 
 
-def _absolute_weights(values: dict) -> None:
-    """A weights file is named from the user's folder; the notebooks run in another one."""
-    if values.get("WEIGHTS", "none") not in ("none", "imagenet"):
-        values["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values["WEIGHTS"])))
-
-
 def train(plan: Plan) -> int:
     """Runs every training of the chosen notebooks, without Jupyter."""
     from ferhelpers import training
 
     for name, values in plan.values.items():
-        experiments = {
-            network: experiment
-            for network, experiment in _experiments(name, values).items()
-            if network in plan.networks
-        }
+        known = _experiments(name, values)
+        experiments = {network: known[network] for network in known if network in plan.networks}
         if experiments:
             print(f"{name}:", flush=True)
             runs = training.train_all(
@@ -362,10 +350,8 @@ def run(plan: Plan) -> int:
     if missing:
         print(f"Not everything was made; missing: {', '.join(missing)}", file=sys.stderr)
         return 1
-    print(
-        f"Done in {duration(time.monotonic() - started)}: {plan.output / 'index.html' if plan.pages else plan.output}",
-        flush=True,
-    )
+    shown = plan.output / "index.html" if plan.pages else plan.output
+    print(f"Done in {duration(time.monotonic() - started)}: {shown}", flush=True)
     return 0
 
 

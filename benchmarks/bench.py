@@ -74,9 +74,8 @@ def compare(name: str, repeats: int, size: float) -> dict:
     for _ in range(repeats):
         for side, values in found.items():
             command = [sys.executable, __file__, "--measure", name, side, "--size", str(size)]
-            values.append(
-                json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
-            )
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            values.append(json.loads(done.stdout.splitlines()[-1]))
     ours, other = (statistics.median(value["value"] for value in values) for values in found.values())
     unit = WHAT[name][1]
     line = {
@@ -139,9 +138,8 @@ def bound(side: str, size: float, blocks: int) -> float:
 
     from ferhelpers import backend
 
-    matrix = tf.cast(
-        tf.random.normal((4096, 4096)), "bfloat16" if "bfloat16" in backend.best_precision() else "float32"
-    )
+    dtype = "bfloat16" if "bfloat16" in backend.best_precision() else "float32"
+    matrix = tf.cast(tf.random.normal((4096, 4096)), dtype)
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
     product()
     return 2 * 4096**3 / _seconds(lambda: product().numpy()) / flops(blocks)
@@ -168,9 +166,7 @@ def csv(side: str, size: float) -> float:
     from ferhelpers import readers
 
     images = pictures(round(35_887 * size))
-    usages = np.array(["Training", "PublicTest", "PrivateTest"])[
-        np.digitize(np.linspace(0, 1, len(images)), (0.8, 0.9))
-    ]
+    usages = np.array(readers.USAGES)[np.digitize(np.linspace(0, 1, len(images)), (0.8, 0.9))]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fer2013.csv"
         with open(path, "w") as file:

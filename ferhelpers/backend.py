@@ -73,9 +73,8 @@ def epoch_function(
         {"loss", "accuracy", ...}, means over the epoch. It runs Keras' own `train_step` and updates the model's
         variables.
     """
-    model.compute_metrics(
-        None, labels[:1], np.zeros((1, *model.outputs[0].shape[1:]), "float32")
-    )  # Keras builds them on first use
+    nothing = np.zeros((1, *model.outputs[0].shape[1:]), "float32")
+    model.compute_metrics(None, labels[:1], nothing)  # Keras builds them on first use
     make = {"tensorflow": _tensorflow_epoch, "jax": _jax_epoch}[keras.backend.backend()]
     train = make(model, labels, batch_size)
 
@@ -169,7 +168,11 @@ def best_precision(depthwise: bool = False) -> str:
         return "mixed_bfloat16" if min(capabilities) >= 8.0 else "mixed_float16"
     if keras.backend.backend() == "jax":  # XLA's bfloat16 convolutions are slower than float32 on a CPU
         return "float32"
-    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & _cpu_flags() and not depthwise else "float32"
+    return (
+        "mixed_bfloat16"
+        if {"avx512_bf16", "amx_bf16"} & set(_cpu_info("flags").split()) and not depthwise
+        else "float32"
+    )
 
 
 def machine() -> dict:
@@ -207,10 +210,6 @@ def _cpu_info(field: str) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")
-
-
-def _cpu_flags() -> set[str]:
-    return set(_cpu_info("flags").split())
 
 
 def gradient(function: Callable, arguments: list) -> tuple[list, object]:

@@ -14,7 +14,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -42,16 +41,7 @@ DAMAGED = (
 )
 
 
-@dataclass(frozen=True)
-class Member:
-    """One file: its parts (folders and name), where it is (for errors), and how to open it."""
-
-    parts: tuple[str, ...]
-    where: str
-    open: Callable
-
-
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path) -> Iterator[tuple[tuple[str, ...], str, Callable]]:
     """The files in a folder or archive, one at a time; each must be read before the next is asked for.
 
     Args:
@@ -59,7 +49,8 @@ def members(path: Path) -> Iterator[Member]:
             what lies in one of TREES are looked at, at any depth.
 
     Returns:
-        Iterator of Member, without LITTER; in the order of the container.
+        Iterator of (folders and name, where it is (for errors), what opens it), without LITTER; in the order of the
+        container.
 
     Raises:
         InputError: links, devices, encryption, unsafe names, more or larger files than FER-2013 can have.
@@ -77,7 +68,7 @@ def members(path: Path) -> Iterator[Member]:
             raise InputError(f"{where}: an unsafe name; names should be like train/happy/Training_1.jpg")
         parts = PurePosixPath(name).parts
         if parts and not any(map(is_litter, parts)):
-            yield Member(parts, where, opener)
+            yield parts, where, opener
 
 
 def is_litter(name: str) -> bool:
@@ -139,10 +130,9 @@ def _zip(path):
                 where = f"{show(path.name)}: {show(info.filename)}"
                 if info.flag_bits & 1:
                     raise InputError(f"{where} is encrypted; unpack the archive with its password and give the folder")
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise InputError(
-                        f"{where} is packed by method {info.compress_type}; it should be stored or deflated"
-                    )
+                method = info.compress_type
+                if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise InputError(f"{where} is packed by method {method}; it should be stored or deflated")
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise InputError(f"{where} is a link; it should be a regular file")
                 if not info.filename.endswith(("/", "\\")):

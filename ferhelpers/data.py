@@ -5,6 +5,7 @@ Every notebook gets its images from `load`. Decoding happens once: a cache in th
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import platformdirs
 from ferhelpers import containers, readers
 from ferhelpers.containers import show
 from ferhelpers.errors import InputError
-from ferhelpers.files import write_atomically, write_json
+from ferhelpers.files import read_sealed, write_sealed
 from ferhelpers.readers import CLASSES, IMAGE_SIZE, KAGGLE_DATASET, OFFICIAL_COUNTS, PIXELS, SPLITS
 
 # What "auto" looks for, the first one first; without "-", "_", spaces and the "(1)" of a second download.
@@ -103,16 +104,17 @@ class Dataset:
         if fraction == 1:
             return self
         random = np.random.default_rng(seed)
-        splits = []
+        parts = {}
         for name in SPLITS:
             split = getattr(self, name)
             of_class = [np.flatnonzero(split.labels == label) for label in range(len(CLASSES))]
             sizes = [max(1, round(fraction * len(rows))) for rows in of_class]
             kept = [random.choice(rows, size, replace=False) for rows, size in zip(of_class, sizes) if len(rows)]
-            splits.append(split.take(np.sort(np.concatenate(kept))))
+            rows = np.sort(np.concatenate(kept))
+            parts[name] = split.images[rows], split.labels[rows]
         total = self.provenance["fraction"] * fraction
         note = f"{self.provenance['note']} A subset: {total:.4g} of each class (seed {seed}).".strip()
-        return _dataset(splits, {**self.provenance, "official": False, "fraction": total, "note": note})
+        return _dataset(parts, {**self.provenance, "official": False, "fraction": total, "note": note})
 
 
 def load(
@@ -165,18 +167,13 @@ def load(
     part = sum(map(sum, counts.values())) < readers.MAX_IMAGES
     note = " ".join(filter(None, [chosen, OTHER_SPLITS * (splits == "folders"), "A subset of FER-2013." * part]))
     provenance = {"source": name, "form": form, "official": official, "splits": splits, "note": note}
-    return _dataset([Split(*parts[split]) for split in SPLITS], provenance)
+    return _dataset(parts, provenance)
 
 
-def _dataset(splits, provenance):
-    for split in splits:
-        split.images.flags.writeable = split.labels.flags.writeable = False
-    return Dataset(*splits, provenance)
-
-
-def _consecutive(sizes):
-    """Slices of these sizes, one after the other."""
-    return [slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes)]
+def _dataset(parts, provenance):
+    for array in itertools.chain(*parts.values()):
+        array.flags.writeable = False
+    return Dataset(*(Split(*parts[name]) for name in SPLITS), provenance)
 
 
 def pictures(images: np.ndarray) -> np.ndarray:
@@ -216,9 +213,8 @@ def _draw(chosen):
     from ferhelpers import faces
 
     drawn = faces.draw(sum(faces.SIZES), seed=0)
-    everything = Split(drawn.images, drawn.labels)
     note = f"{chosen} Drawn faces, not photographs: no number from them is about FER-2013.".strip()
-    parts = [everything.take(rows) for rows in _consecutive(faces.SIZES)]
+    parts = readers.part(drawn.images, drawn.labels, faces.SIZES)
     return _dataset(parts, {"source": "builtin", "form": "builtin", "note": note})
 
 
@@ -234,47 +230,23 @@ def _download():
         raise InputError(f"kaggle: the download failed ({show(error)}); check the network, {manual}") from error
 
 
-# The cache: KEY.npy has the bytes of all images and then of all labels, KEY.json tells how to part them, and a digest
-# over both and the state of the source. KEY is made from the path.
+# The cache: a sealed file with one line of JSON (the state of the source, its form, images by split), then the bytes of
+# all images and of all labels. Its name is made from the path.
 
 
 def _read_once(path, splits):
     folder = Path(os.environ.get("FERHELPERS_CACHE") or platformdirs.user_cache_dir("ferhelpers"))
-    stem = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:20]
-    signature = [splits, *containers.signature(path)]
-    cached = _open_cache(stem, signature)
-    if cached:
-        return cached
+    cache = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:20]
+    state = json.loads(json.dumps([splits, *containers.signature(path)]))
+    with suppress(Exception):  # whatever is wrong with a cache, the source is read again
+        header, content = read_sealed(cache).split(b"\n", 1)
+        known, form, sizes = json.loads(header)
+        if known == state:
+            images, labels = np.split(np.frombuffer(content, np.uint8), [sum(sizes) * PIXELS])
+            return readers.part(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE), labels, sizes), form
     parts, form = readers.read(path, splits)
-    with suppress(InputError):  # a full or read-only disk: works without
-        _save_cache(stem, signature, parts, form)
-    return parts, form
-
-
-def _open_cache(stem, signature):
-    try:
-        record = json.loads(stem.with_suffix(".json").read_text())
-        content = np.load(stem.with_suffix(".npy"), allow_pickle=False)
-        if record["check"] != _check(signature, record["form"], record["sizes"], content):
-            return None
-    except Exception:  # whatever is wrong with a cache, the source is read again
-        return None
-    images, labels = np.split(content, [sum(record["sizes"]) * PIXELS])
-    images = images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    parts = {name: (images[rows], labels[rows]) for name, rows in zip(SPLITS, _consecutive(record["sizes"]))}
-    return parts, record["form"]
-
-
-def _save_cache(stem, signature, parts, form):
     images, labels = zip(*(parts[name] for name in SPLITS))
-    content = np.concatenate([array.ravel() for array in (*images, *labels)])
-    sizes = [len(array) for array in labels]
-    write_atomically(stem.with_suffix(".npy"), lambda file: np.save(file, content, allow_pickle=False))
-    record = {"form": form, "sizes": sizes, "check": _check(signature, form, sizes, content)}
-    write_json(stem.with_suffix(".json"), record)
-
-
-def _check(signature, form, sizes, content):
-    digest = hashlib.sha256(json.dumps([signature, form, sizes]).encode())
-    digest.update(content)
-    return digest.hexdigest()
+    header = json.dumps([state, form, list(map(len, labels))]).encode()
+    with suppress(InputError):  # a full or read-only disk: works without
+        write_sealed(cache, header + b"\n" + b"".join(array.tobytes() for array in (*images, *labels)))
+    return parts, form

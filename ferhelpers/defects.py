@@ -90,10 +90,8 @@ def overall_check() -> pd.DataFrame:
         lines = published(table).set_index("test_set")
         for metric, digits in DIGITS.items():
             mean = np.average(lines.loc[list(distortions.NAMES), metric], weights=sizes)
-            network = NETWORKS[lines["experiment"].iloc[0]]
-            rows.append(
-                (network, metric, *(f"{value:.{digits}f}" for value in (lines.loc["distorted_overall", metric], mean)))
-            )
+            values = lines.loc["distorted_overall", metric], mean
+            rows.append((NETWORKS[lines.experiment.iloc[0]], metric, *(f"{value:.{digits}f}" for value in values)))
     return pd.DataFrame(rows, columns=["network", "metric", "report", "mean of the five sections"])
 
 
@@ -125,9 +123,8 @@ def guessing_check(runs: Runs) -> pd.DataFrame:
         if runs[line.experiment]:
             layout = "whole" if line.test_set == "clean" else "section"
             logits, labels = evaluation.predictions(runs[line.experiment][0], line.test_set, layout)
-            sides["this run"] = cells(
-                evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels), labels
-            )
+            accuracy, loss = evaluation.accuracy(logits, labels), evaluation.cross_entropy(logits, labels)
+            sides["this run"] = cells(accuracy, loss, labels)
         for side, of_side in sides.items():
             row |= {f"{side}: {column}": cell for column, cell in zip(columns, of_side)}
         rows.append(row)
@@ -216,12 +213,10 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
     scores = {"the report's own numbers": published_scores}
     for reading in distortions.NOISE_READINGS:
         scores[reading] = [np.mean([_under_noise(run, reading) for run in runs[name]], axis=0) for name in names]
+    titles = [NETWORKS.get(name, name.replace("_", " ")) for name in names]
     rows = []
     for reading, of_networks in scores.items():
-        cells = {
-            NETWORKS.get(name, name.replace("_", " ")): "{:.3f} / {:.2f}".format(*pair)
-            for name, pair in zip(names, of_networks)
-        }
+        cells = {title: "{:.3f} / {:.2f}".format(*pair) for title, pair in zip(titles, of_networks)}
         accuracy, loss = np.abs(np.subtract(of_networks, published_scores)).mean(axis=0).round(3)
         rows.append({"reading": reading, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)

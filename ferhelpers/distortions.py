@@ -126,30 +126,49 @@ NOISE_READINGS = {
 }
 
 
-# The report's form.
+# Both forms of each distortion: the report's, where `constant` is None; the textbook's, by the constant of a severity.
 
 
-def _report_blur(images, rng):
-    return _blur(images, (7, 7), 0)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
+def _gaussian_blur(images, rng, constant):
+    if constant is None:
+        return _blur(images, (7, 7), 0)  # sigma 0: OpenCV's own 7 taps, 1.4 pixels wide
+    return _blur(images, (0, 0), constant)
 
 
-def _report_salt_pepper(images, rng):
-    out = images.copy()
-    flat = out.reshape(len(out), PIXELS)
-    for colour in (255, 0):  # black last, so it may fall on white
-        hits = rng.integers(30, 500, len(out), endpoint=True)
-        flat[np.repeat(np.arange(len(out)), hits), rng.integers(0, PIXELS, hits.sum())] = colour
-    return out
+def _gaussian_noise(images, rng, constant):
+    if constant is None:
+        return NOISE_READINGS[REPORT_NOISE](images, rng)
+    return to_uint8(images + np.float32(255 * constant) * normal(images, rng))
 
 
-def _report_speckle(images, rng):
-    return images + images * _cast(normal(images, rng))  # uint8 throughout: both operations wrap modulo 256
+def _salt_pepper(images, rng, constant):
+    if constant is None:
+        out = images.copy()
+        flat = out.reshape(len(out), PIXELS)
+        for colour in (255, 0):  # black last, so it may fall on white
+            hits = rng.integers(30, 500, len(out), endpoint=True)
+            flat[np.repeat(np.arange(len(out)), hits), rng.integers(0, PIXELS, hits.sum())] = colour
+        return out
+    draw = rng.random(images.shape, dtype=np.float32)
+    return np.where(draw < constant / 2, np.uint8(255), np.where(draw > 1 - constant / 2, np.uint8(0), images))
 
 
-def _report_occlusion(images, rng):
-    row, column = np.divmod(rng.integers(0, 4, len(images)), 2)
-    half = IMAGE_SIZE // 2
-    return _black_out(images, half * row, half * column, half)
+def _speckle(images, rng, constant):
+    if constant is None:
+        return images + images * _cast(normal(images, rng))  # uint8 throughout: both operations wrap modulo 256
+    return to_uint8(images + np.float32(constant) * images * normal(images, rng))
+
+
+def _occlusion(images, rng, constant):
+    if constant is None:
+        side = IMAGE_SIZE // 2
+        top, left = side * np.array(np.divmod(rng.integers(0, 4, len(images)), 2))
+    else:
+        side = constant
+        top, left = rng.integers(0, IMAGE_SIZE - side, (2, len(images)), endpoint=True)
+    grid = np.arange(IMAGE_SIZE)
+    rows, columns = ((grid >= start[:, None]) & (grid < start[:, None] + side) for start in (top, left))
+    return np.where(rows[:, :, None] & columns[:, None, :], np.uint8(0), images)
 
 
 def _blur(images, kernel, sigma):
@@ -162,55 +181,7 @@ def _blur(images, kernel, sigma):
     return out
 
 
-def _black_out(images, top, left, side):
-    """Blacken one square an image; top and left (N,), in pixels."""
-    grid = np.arange(IMAGE_SIZE)
-    rows = (grid >= top[:, None]) & (grid < top[:, None] + side)
-    columns = (grid >= left[:, None]) & (grid < left[:, None] + side)
-    return np.where(rows[:, :, None] & columns[:, None, :], np.uint8(0), images)
-
-
-REPORT = {
-    "gaussian_blur": _report_blur,
-    "gaussian_noise": NOISE_READINGS[REPORT_NOISE],
-    "salt_pepper": _report_salt_pepper,
-    "speckle": _report_speckle,
-    "occlusion": _report_occlusion,
-}
-
-
-# The textbook form; `constant` is the entry of SEVERITY_TABLE.
-
-
-def _textbook_blur(images, constant, rng):
-    return _blur(images, (0, 0), constant)
-
-
-def _textbook_noise(images, constant, rng):
-    return to_uint8(images + np.float32(255 * constant) * normal(images, rng))
-
-
-def _textbook_salt_pepper(images, constant, rng):
-    draw = rng.random(images.shape, dtype=np.float32)
-    return np.where(draw < constant / 2, np.uint8(255), np.where(draw > 1 - constant / 2, np.uint8(0), images))
-
-
-def _textbook_speckle(images, constant, rng):
-    return to_uint8(images + np.float32(constant) * images * normal(images, rng))
-
-
-def _textbook_occlusion(images, constant, rng):
-    top, left = rng.integers(0, IMAGE_SIZE - constant, (2, len(images)), endpoint=True)
-    return _black_out(images, top, left, constant)
-
-
-_TEXTBOOK = {
-    "gaussian_blur": _textbook_blur,
-    "gaussian_noise": _textbook_noise,
-    "salt_pepper": _textbook_salt_pepper,
-    "speckle": _textbook_speckle,
-    "occlusion": _textbook_occlusion,
-}
+DISTORTIONS = dict(zip(NAMES, (_gaussian_blur, _gaussian_noise, _salt_pepper, _speckle, _occlusion)))
 
 
 def apply(
@@ -245,12 +216,11 @@ def apply(
     if form == "textbook" and severity not in SEVERITIES:
         raise InputError(f"severity is {severity!r}: the textbook form takes 1, 2, 3, 4 or 5")
 
+    constant = None if severity is None else SEVERITY_TABLE[name][1][severity - 1]
+
     def distort(start):
         rng = np.random.default_rng([seed, NAMES.index(name), start])
-        chunk = images[start : start + CHUNK]
-        if form == "report":
-            return REPORT[name](chunk, rng)
-        return _TEXTBOOK[name](chunk, SEVERITY_TABLE[name][1][severity - 1], rng)
+        return DISTORTIONS[name](images[start : start + CHUNK], rng, constant)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.concatenate([images[:0], *pool.map(distort, range(0, len(images), CHUNK))])
@@ -276,31 +246,20 @@ def section(name: str, n: int) -> slice:
     return sections(n)[NAMES.index(name)]
 
 
-def sectioned(images: np.ndarray) -> np.ndarray:
-    """The report's distorted test set: each section with its own distortion, in the report's form.
-
-    Args:
-        images: uint8 (N, 48, 48), 0..255.
-
-    Returns:
-        uint8 (N, 48, 48), in the order of the input.
-
-    Source: report, section 5.1.
-    """
-    return np.concatenate([apply(name, images[part]) for name, part in zip(NAMES, sections(len(images)))])
-
-
 def test_sets(dataset: Dataset) -> dict[str, Split]:
     """Every set that a network is tested on.
 
     Returns:
-        dict: "clean" (the public split), "private", "sections" (`sectioned` public split), then each of NAMES on the
-        whole public split, in the report's form.
+        dict: "clean" (the public split), "private", "sections" (the public split, each of its `sections` with its own
+        distortion), then each of NAMES on the whole public split; all in the report's form.
+
+    Source: report, section 5.1.
     """
     public = dataset.public
     distorted = {name: replace(public, images=apply(name, public.images)) for name in NAMES}
-    sections = replace(public, images=sectioned(public.images))
-    return {"clean": public, "private": dataset.private, "sections": sections, **distorted}
+    parts = [apply(name, public.images[part]) for name, part in zip(NAMES, sections(len(public)))]
+    mixed = replace(public, images=np.concatenate(parts))
+    return {"clean": public, "private": dataset.private, "sections": mixed, **distorted}
 
 
 test_sets.__test__ = False  # pytest takes an imported function of this name for a test

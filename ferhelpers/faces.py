@@ -25,24 +25,10 @@ PAIRS = (1, 0, 5, 3, 6, 2, 4)  # angry-disgust, fear-surprise, sad-neutral, by l
 
 CANVAS = 2 * IMAGE_SIZE  # pixels a side
 
-# Action units by emotion: number -> strength at full intensity. An emotion never shows all of its units (_muscles).
-ACTION_UNITS = {
-    1: "inner brow raiser",
-    2: "outer brow raiser",
-    4: "brow lowerer",
-    5: "upper lid raiser",
-    6: "cheek raiser",
-    7: "lid tightener",
-    9: "nose wrinkler",
-    10: "upper lip raiser",
-    12: "lip corner puller",
-    15: "lip corner depressor",
-    17: "chin raiser",
-    20: "lip stretcher",
-    23: "lip tightener",
-    25: "lips part",
-    26: "jaw drop",
-}
+# Action units: 1 inner and 2 outer brow raiser, 4 brow lowerer, 5 upper lid raiser, 6 cheek raiser, 7 lid tightener,
+# 9 nose wrinkler, 10 upper lip raiser, 12 lip corner puller, 15 lip corner depressor, 17 chin raiser, 20 lip stretcher,
+# 23 lip tightener, 25 lips part, 26 jaw drop. By emotion: unit -> strength at full intensity; a face never shows all of
+# its emotion's units (_muscles).
 EMOTIONS = (
     {4: 1.0, 5: 0.5, 7: 0.8, 17: 0.4, 23: 0.9, 25: 0.2},  # angry
     {4: 0.6, 7: 0.6, 9: 1.0, 10: 1.0, 15: 0.4, 17: 0.3, 25: 0.2},  # disgust
@@ -52,6 +38,7 @@ EMOTIONS = (
     {1: 0.9, 2: 1.0, 5: 0.8, 25: 0.7, 26: 0.9},  # surprise
     {},  # neutral
 )
+UNITS = sorted(set().union(*EMOTIONS))
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,8 @@ def draw(n: int, seed: int = 0, emotions: np.ndarray | None = None) -> Faces:
         if labels.shape != (n,) or (n and labels.max() >= len(CLASSES)):
             raise InputError(f"emotions has shape {labels.shape}: draw({n}) takes {n} integers from 0 to 6")
     person = _person(n, who)
-    shapes = _shapes(person, _muscles(emotions, how))
+    both = person, _muscles(emotions, how)
+    shapes = [*_head(person), *_nose(*both), *_eyes(*both), *_mouth(*both), *_glasses(person)]  # from back to front
     pose = _pose(n, photo)
     images, masks = _paint(shapes, person, pose, photo)
     return Faces(_photograph(images, pose, photo), labels, masks, emotions)
@@ -162,13 +150,10 @@ def _muscles(emotions, rng):
     A face shows its emotion with an intensity of 0.9..1.3, each unit of it stronger or weaker, and a little of any
     other unit besides.
     """
-    n, units = len(emotions), list(ACTION_UNITS)
-    typical = np.array([[emotion.get(unit, 0) for unit in units] for emotion in EMOTIONS])
-    intensity = rng.uniform(0.9, 1.3, (n, 1))
-    size = (n, len(units))
-    strength = typical[emotions] * intensity * rng.uniform(0.9, 1.1, size)
-    strength = strength + np.abs(0.03 * rng.standard_normal(size))
-    return {unit: strength[:, k].clip(0, 1)[:, None, None] for k, unit in enumerate(units)}
+    typical = np.array([[emotion.get(unit, 0) for unit in UNITS] for emotion in EMOTIONS])[emotions]
+    strength = typical * rng.uniform(0.9, 1.3, (len(emotions), 1)) * rng.uniform(0.9, 1.1, typical.shape)
+    strength = strength + np.abs(0.03 * rng.standard_normal(typical.shape))
+    return {unit: column[:, None, None] for unit, column in zip(UNITS, strength.clip(0, 1).T)}
 
 
 @dataclass(frozen=True)
@@ -203,11 +188,6 @@ def _stroke(x, y, thick):
 def _upright(x, y, thick):
     """A standing line as a polygon, `thick` wide."""
     return _between(x - thick / 2, y, x + thick / 2, y)
-
-
-def _shapes(p, au):
-    """Every polygon of the faces, from the back to the front."""
-    return [*_head(p), *_nose(p, au), *_eyes(p, au), *_mouth(p, au), *_glasses(p)]
 
 
 def _head(p):
@@ -351,13 +331,8 @@ def _place(points, person, pose):
     turned_x = x * np.cos(pose["yaw"]) + depth * np.sin(pose["yaw"])
     turned_y = y * np.cos(pose["pitch"]) + depth * np.sin(pose["pitch"])
     cos, sin = np.cos(pose["roll"]), np.sin(pose["roll"])
-    return np.stack(
-        [
-            pose["x"] + pose["scale"] * (cos * turned_x - sin * turned_y),
-            pose["y"] + pose["scale"] * (sin * turned_x + cos * turned_y),
-        ],
-        -1,
-    )
+    rolled = np.stack([cos * turned_x - sin * turned_y, sin * turned_x + cos * turned_y], -1)
+    return np.concatenate([pose["x"], pose["y"]], -1)[:, :, None] + pose["scale"][..., None] * rolled
 
 
 def _paint(shapes, person, pose, rng):

@@ -76,7 +76,6 @@ def heatmaps(
     if classes is not None:
         classes = _checked_classes(classes, len(images), model.outputs[0].shape[-1])
     taps, network = _tapped(model, names)
-
     parts = {name: [] for name in names}
     for start in range(0, len(images), BATCH):
         batch = slice(start, start + BATCH)
@@ -162,8 +161,7 @@ def _differentiate(network, taps, images, classes):
 
 def _normalised_map(activations, gradients):
     """Weigh activation maps (N, h, w, k) by their mean gradients, sum, rectify, divide by the maximum of each image."""
-    activations = ops.convert_to_numpy(ops.cast(activations, "float32"))
-    gradients = ops.convert_to_numpy(ops.cast(gradients, "float32"))
+    activations, gradients = (ops.convert_to_numpy(ops.cast(x, "float32")) for x in (activations, gradients))
     maps = np.maximum(np.einsum("nhwk,nk->nhw", activations, gradients.mean(axis=(1, 2))), 0)
     highest = maps.max(axis=(1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)

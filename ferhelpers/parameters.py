@@ -129,25 +129,23 @@ def merge(parameters: dict[str, Parameter], *layers: tuple[str, dict]) -> dict:
 
 
 def convert(parameter: Parameter, value, where: str) -> str | int | float | bool:
-    """`value` as the parameter's type (NumPy numbers, paths and text such as "1e-4" are read), or InputError."""
+    """`value` as the parameter's type (NumPy numbers, paths and text such as "1e-4" are read).
+
+    Raises:
+        InputError: a value of another type or, for a shared parameter, out of range.
+    """
     value = value.item() if isinstance(value, np.generic) else str(value) if isinstance(value, Path) else value
     if isinstance(value, str) and parameter.type is bool:
         value = {"true": True, "false": False}.get(value.lower(), value)
     elif isinstance(value, str) or (parameter.type is float and type(value) is int):
-        with contextlib.suppress(ValueError, OverflowError):  # check says what is wrong
+        with contextlib.suppress(ValueError, OverflowError):  # below it is said what is wrong
             value = parameter.type(value)
-    check(parameter.name, value, where, parameter.type)
+    _, allowed, right = SHARED.get(parameter.name, (None, lambda v: True, "a number"))
+    if type(value) is not parameter.type:
+        raise InputError(f"{where}: {parameter.name} takes {parameter.type.__name__}, not {value!r}")
+    if not allowed(value) or (parameter.type is float and not math.isfinite(value)):
+        raise InputError(f"{where}: {parameter.name} cannot be {value!r}; it must be {right}")
     return value
-
-
-def check(name: str, value, where: str, kind: type | None = None) -> None:
-    """Raises InputError unless `value` has the right type and, for a shared parameter, lies in its range."""
-    shared, allowed, right = SHARED.get(name, (None, lambda v: True, "a number"))
-    kind = kind or shared
-    if type(value) is not kind:
-        raise InputError(f"{where}: {name} takes {kind.__name__}, not {value!r}")
-    if not allowed(value) or (kind is float and not math.isfinite(value)):
-        raise InputError(f"{where}: {name} cannot be {value!r}; it must be {right}")
 
 
 def of_scope(scope: dict) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import AbstractContextManager
 
 from tqdm import tqdm
 
@@ -15,7 +16,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-class Progress:
+class Progress(AbstractContextManager):
     """One bar over the code cells of all notebooks, with the last line that the running one printed.
 
     Where standard output is no terminal, every line that a notebook prints becomes a line. papermill takes it for the
@@ -40,14 +41,11 @@ class Progress:
         self.source = self._notebook = self._rest = ""
         self._began = 0.0
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *error) -> None:
-        self.close()
-
-    def close(self) -> None:
+    def close(self, *error) -> None:
+        """No more is shown."""
         self._bar.close()
+
+    __exit__ = close
 
     def start(self, notebook: str) -> None:
         """A notebook begins."""

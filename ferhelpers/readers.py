@@ -107,6 +107,12 @@ def check_counts(counts: dict[str, list[int]], name: str, splits: str, allow_sub
             raise InputError(f"{name}: {split} has {count:,} images of {label}; FER-2013 has {most:,}{cure}")
 
 
+def part(images: np.ndarray, labels: np.ndarray, sizes: list[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{split: (images, labels)} of what holds the images of one split after those of another."""
+    cuts = np.cumsum(sizes)[:-1]
+    return dict(zip(SPLITS, zip(np.split(images, cuts), np.split(labels, cuts))))
+
+
 # The CSV: fer2013.csv and icml_face_data.csv, and copies of them under other names
 
 
@@ -156,8 +162,7 @@ def _read_csv(stream, name):
     if splits != sorted(splits):  # the release has one split after the other: nothing to copy
         order = np.argsort(splits, kind="stable")
         images, labels = images[order], labels[order]
-    cuts = np.cumsum([splits.count(split) for split in range(len(SPLITS))])[:-1]
-    return dict(zip(SPLITS, zip(np.split(images, cuts), np.split(labels, cuts))))
+    return part(images, labels, [splits.count(split) for split in range(len(SPLITS))])
 
 
 def _column_order(header, name):
@@ -213,11 +218,11 @@ def _check_pixels(values, where):
 def _read_container(path, name, splits):
     images = {}  # (file name, label, folder) -> pixels
     table = other = None
-    for member in containers.members(path):
-        where, leaf = member.where, member.parts[-1].lower()
+    for parts, where, opener in containers.members(path):
+        leaf = parts[-1].lower()
         if leaf.endswith(".csv"):
             try:
-                with member.open() as stream:
+                with opener() as stream:
                     copy = _read_csv(stream, where)
             except InputError as error:
                 if leaf in CSV_NAMES:
@@ -227,9 +232,9 @@ def _read_container(path, name, splits):
             if table and any(not np.array_equal(a, b) for split in SPLITS for a, b in zip(table[split], copy[split])):
                 raise InputError(f"{where}: a second CSV, with other rows; there should be one")
             table = copy
-        elif not set(containers.TREES).isdisjoint(member.parts[:-1]):
-            key = _key(member.parts, where)
-            with member.open() as stream:
+        elif not set(containers.TREES).isdisjoint(parts[:-1]):
+            key = _key(parts, where)
+            with opener() as stream:
                 pixels = _decode(stream.read(MAX_JPEG + 1), where)
             if images.setdefault(key, pixels) != pixels:
                 raise InputError(f"{where}: this file is there twice, with other pixels; there should be one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -76,9 +77,8 @@ def diet(name: str) -> list[tuple]:
     general = [(distort, share) for family, distort, share in GENERAL if name != f"without_{family}"]
     if name != "report":
         return general
-    return [(distort, share / 2) for distort, share in general] + [
-        (distort, 0.06) for distort in distortions.REPORT.values()
-    ]
+    literal = [functools.partial(distort, constant=None) for distort in distortions.DISTORTIONS.values()]
+    return [(distort, share / 2) for distort, share in general] + [(distort, 0.06) for distort in literal]
 
 
 def training_images(images: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -> np.ndarray:

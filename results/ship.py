@@ -7,7 +7,6 @@ Every score is that of the shipped numbers (float16), on whole test sets.
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np

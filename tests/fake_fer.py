@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 
@@ -36,6 +37,13 @@ def csv_lines(splits, columns=COLUMNS):
 def csv(splits, columns=COLUMNS, newline="\n"):
     """The bytes of a CSV."""
     return "".join(line + newline for line in csv_lines(splits, columns)).encode()
+
+
+def change_line(content, number, change):
+    """The bytes of a CSV with its line `number` (1 = header) changed: a function of its fields that returns fields."""
+    lines = content.split(b"\n")
+    lines[number - 1] = b",".join(change(*lines[number - 1].split(b",")))
+    return b"\n".join(lines)
 
 
 def jpeg(image, mode="L", form="JPEG"):
@@ -82,6 +90,14 @@ def write_zip(path, files, compression=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
+    return path
+
+
+def patch_zip(path, offset, form, value):
+    """Change a field of the first entry of the central directory, which is what counts."""
+    content = bytearray(path.read_bytes())
+    struct.pack_into(form, content, content.find(b"PK\x01\x02") + offset, value)
+    path.write_bytes(content)
     return path
 
 

@@ -3,8 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from keras import layers
 
 from ferhelpers import backend, faces, gradcam
@@ -59,34 +57,23 @@ def small_cnn():
     return build_cnn(blocks=2, width=0.1, augmentation=True)
 
 
-def test_the_map_of_a_bright_spot_is_the_spot():
-    images = spots((2, 9), (7, 1), high=200)
-    maps = gradcam.heatmaps(bright_or_dark(), images, "both", classes=0)["both"]
-    # w = (1, -1) / SIDE^2: relu(x - (255 - x)) is positive at the spot alone, and 1 after normalisation.
-    assert maps.dtype == np.float32
-    np.testing.assert_array_equal(maps, (images == 200).astype(np.float32))
-
-
 def test_values_between_follow_the_formula():
     image = np.full((1, SIDE, SIDE), 10, np.uint8)
     image[0, 0, :3] = 255, 200, 150
-    found = gradcam.heatmaps(bright_or_dark(), image, classes=0)["both"][0]
+    [found] = gradcam.heatmaps(bright_or_dark(), image, "both", classes=0)["both"]
+    # w = (1, -1) / SIDE^2: relu(x - (255 - x)), divided by its maximum.
     expected = np.zeros((SIDE, SIDE))
     expected[0, :3] = np.array([255, 2 * 200 - 255, 2 * 150 - 255]) / 255
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_the_predicted_class_is_the_default():
-    bright = np.full((1, SIDE, SIDE), 250, np.uint8)
-    dark = np.full((1, SIDE, SIDE), 40, np.uint8)
-    images = np.concatenate([bright, dark])
+    images = np.uint8([250, 40])[:, None, None].repeat(SIDE, 1).repeat(SIDE, 2)
     images[:, 5, 5] = 255 - images[:, 5, 5]
     by_default = gradcam.heatmaps(bright_or_dark(), images)["both"]
-    for image_class, row in enumerate(by_default):
-        np.testing.assert_allclose(
-            row, gradcam.heatmaps(bright_or_dark(), images, classes=image_class)["both"][image_class]
-        )
-        assert row[5, 5] == 0 and row[0, 0] == 1
+    np.testing.assert_allclose(by_default, gradcam.heatmaps(bright_or_dark(), images, classes=[0, 1])["both"])
+    assert (by_default[:, 5, 5] == 0).all() and (by_default[:, 0, 0] == 1).all()
 
 
 def test_maps_are_zero_never_nan_where_nothing_speaks_for_the_class():
@@ -131,17 +118,7 @@ def test_all_layers_at_once_equal_one_model_per_layer_and_image(precision):
         keras.config.set_dtype_policy("float32")
     images = noise(3)
     maps = gradcam.heatmaps(model, images)
-    assert list(maps) == [
-        "conv1_1",
-        "conv1_2",
-        "conv2_1",
-        "conv2_2",
-        "conv2_3",
-        "conv3_1",
-        "conv3_2",
-        "conv3_3",
-        "conv3_4",
-    ]
+    assert list(maps) == [f"conv{block}_{k + 1}" for block in (1, 2, 3) for k in range(block + 1)]
     for name, found in maps.items():
         for image, one in zip(images, found):
             part = keras.Model(model.input, [model.get_layer(name).output, model.output])
@@ -153,9 +130,10 @@ def test_all_layers_at_once_equal_one_model_per_layer_and_image(precision):
             np.testing.assert_allclose(one, plain / plain.max() if plain.max() else plain, atol=1e-4)
 
 
-def test_a_batch_equals_one_by_one(small_cnn):
+def test_a_batch_equals_one_by_one_and_lies_in_0_to_1(small_cnn):
     images = noise(gradcam.BATCH + 3)
     together = gradcam.heatmaps(small_cnn, images)
+    assert all(maps.min() >= 0 and set(maps.max(axis=(1, 2))) <= {0.0, 1.0} for maps in together.values())
     for index in (0, gradcam.BATCH - 1, gradcam.BATCH, len(images) - 1):
         alone = gradcam.heatmaps(small_cnn, images[index : index + 1])
         for name in together:
@@ -171,18 +149,6 @@ def test_a_reloaded_model_gives_the_same_maps(small_cnn, tmp_path):
     assert list(before) == list(after)
     for name in before:
         np.testing.assert_allclose(before[name], after[name], atol=1e-6)
-
-
-@settings(max_examples=10, deadline=None)
-@given(st.permutations(range(4)), st.integers(0, 1000))
-def test_maps_lie_in_0_to_1_and_follow_a_permutation_of_the_images(small_cnn, order, seed):
-    images = noise(4, seed=seed)
-    maps = gradcam.heatmaps(small_cnn, images, ["conv1_2", "conv2_3"])
-    shuffled = gradcam.heatmaps(small_cnn, images[order], ["conv1_2", "conv2_3"])
-    for name in maps:
-        assert maps[name].min() >= 0
-        assert set(maps[name].max(axis=(1, 2))) <= {0.0, 1.0}
-        np.testing.assert_allclose(maps[name][order], shuffled[name], atol=1e-4)
 
 
 def test_the_model_is_left_as_it_was(small_cnn):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jupyter_client.manager import start_new_kernel
-from test_run_all import start, study  # noqa: F401 (a fixture)
+from test_run_all import command, executed, start, study  # noqa: F401 (a fixture)
 
 from ferhelpers import environment, execution, notebook, plots
 from ferhelpers.errors import InputError
@@ -183,15 +183,14 @@ def test_a_matplotlibrc_and_an_unknown_backend_change_nothing(tmp_path):
 # The kernel
 
 
-def executed(folder, *cells):
+def run_cells(folder, *cells):
     """What the cells of a notebook print in their kernel."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata.kernelspec = {"name": "other", "display_name": "Other", "language": "python"}
     nbformat.write(notebook, folder / "asked.ipynb")
     with Progress(len(cells)) as progress:
         execution.execute(folder / "asked.ipynb", folder / "done.ipynb", {}, progress)
-    cells = nbformat.read(folder / "done.ipynb", as_version=4).cells
-    return "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    return executed(folder / "done.ipynb")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +217,7 @@ def test_a_notebook_runs_in_the_interpreter_that_runs_it(variables, monkeypatch,
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(folder=tmp_path))
     before = dict(os.environ)
-    assert executed(tmp_path, CELL) == f"{sys.executable}\n"
+    assert run_cells(tmp_path, CELL) == f"{sys.executable}\n"
     assert dict(os.environ) == before
 
 
@@ -285,10 +284,8 @@ def test_a_reader_that_goes_away_stops_the_run_in_one_line(study):  # noqa: F811
 @pytest.mark.slow
 def test_closed_standard_output_is_no_hindrance(study):  # noqa: F811
     root = study("fine")
-    script = "import run_all, sys; from pathlib import Path; from ferhelpers import faces; faces.SIZES = (70, 70, 70);"
-    script += "run_all.ROOT = Path.cwd(); run_all.NOTEBOOKS = ('fine',); sys.exit(run_all.main(['--data', 'builtin']))"
-    command = ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, script]
-    done = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True, timeout=90)
+    shell = ["sh", "-c", 'exec "$0" "$@" >&-', *command("fine")]
+    done = subprocess.run(shell, cwd=root, stderr=subprocess.PIPE, text=True, timeout=90)
     assert (done.returncode, done.stderr) == (0, "")
     assert (root / "outputs" / "demo" / "index.html").is_file()
 
@@ -323,7 +320,7 @@ def test_two_notebooks_at_once_share_an_output_folder(tmp_path):
 
 @pytest.mark.slow
 def test_run_all_works_inside_a_kernel(tmp_path):
-    text = executed(tmp_path, "import run_all; print('status', run_all.main(['--only', '99']))")
+    text = run_cells(tmp_path, "import run_all; print('status', run_all.main(['--only', '99']))")
     assert text.startswith("run_all.py: --only 99: there is no notebook '99'; there are 01_data, ")
     assert text.endswith("\nstatus 2\n") and text.count("\n") == 2
 
@@ -331,7 +328,7 @@ def test_run_all_works_inside_a_kernel(tmp_path):
 @pytest.mark.slow
 def test_run_all_run_by_magic_ends_its_cell_with_its_status(tmp_path, capfd):
     with pytest.raises(execution.NotebookError, match=r"SystemExit: 2\s*$") as failure:
-        executed(tmp_path, f"%run {ROOT}/run_all.py --only 99")
+        run_cells(tmp_path, f"%run {ROOT}/run_all.py --only 99")
     assert "Traceback" not in str(failure.value)
     assert capfd.readouterr().out.startswith("  run_all.py: --only 99: there is no notebook '99'; there are 01_data, ")
 

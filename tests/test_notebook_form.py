@@ -158,7 +158,7 @@ def test_parameters_are_the_shared_ones_with_the_values_of_the_reports_protocol(
         assert parameter.help, f"{name} has no help"
         if name in parameters.SHARED:
             assert parameter.type is parameters.SHARED[name][0]
-            parameters.check(name, parameter.default, path.name)
+            parameters.convert(parameter, parameter.default, path.name)
     assert Settings.from_parameters({name: declared[name].default for name in declared}) == Settings()
     assert f'notebook.begin("{path.stem}", globals())' in "".join(cell.source for cell in code(read(path)))
 

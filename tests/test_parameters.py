@@ -113,6 +113,7 @@ def test_a_notebook_may_write_values_of_related_types(name, given, value):
         ("WIDTH", None, "WIDTH takes float, not None"),
         ("EPOCHS", 4.0, "EPOCHS takes int, not 4.0"),
         ("SEED", "zero", "SEED takes int, not 'zero'"),
+        ("SEEDS", [1], "SEEDS takes int, not [1]"),
         ("SUBSET", 1, "SUBSET takes bool, not 1"),
         ("DATA", 3, "DATA takes str, not 3"),
         ("TRAIN", "demon", "TRAIN cannot be 'demon'; it must be empty or one of demo, fast, full"),
@@ -149,10 +150,10 @@ def test_train_replaces_the_values_by_those_of_a_profile_and_shows_no_results():
 )
 def test_ranges_of_the_shared_parameters(name, right, wrong):
     for value in right:
-        parameters.check(name, value, "here")
+        assert parameters.of_scope({name: value}) == {name: value}
     for value in wrong:
-        with pytest.raises(InputError, match=f"here: {name} cannot be"):
-            parameters.check(name, value, "here")
+        with pytest.raises(InputError, match=f"cell: {name} cannot be"):
+            parameters.of_scope({name: value})
 
 
 def test_merge_replaces_layer_by_layer_and_knows_its_names():
