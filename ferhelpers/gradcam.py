@@ -28,16 +28,17 @@ def conv_layers(model: keras.Model) -> list[str]:
     """Name the layers that `heatmaps` explains by default, from input to output.
 
     Args:
-        model: flat functional keras.Model.
+        model: as for `heatmaps`.
 
     Returns:
-        Every 2-D convolution whose output has more than one position (EfficientNet's squeeze-and-excitation
-        convolutions see a single pixel, which has no map).
+        Every 2-D convolution, separable and depthwise ones too, whose output has more than one position
+        (EfficientNet's squeeze-and-excitation convolutions see a single pixel, which has no map).
     """
+    kinds = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
     return [
-        layer.name
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D) and np.prod(layer.output.shape[1:3]) > 1
+        name
+        for name, layer in _layers(model).items()
+        if isinstance(layer, kinds) and np.prod(layer.output.shape[1:3]) > 1
     ]
 
 
@@ -55,8 +56,9 @@ def heatmaps(
     halves the time of a batch, but costs as much as two batches before the first.
 
     Args:
-        model: flat functional keras.Model, input (H, W, 1), output logits (classes,); any precision, any backend.
-        images: uint8 (N, H, W), 0..255.
+        model: keras.Model, functional or sequential, models inside it too; one input (H, W, channels), one output, the
+            logits (classes,); any precision, any backend.
+        images: (N, H, W), or (N, H, W, channels); grey ones are repeated for a model that wants more channels.
         layers: name or names of layers with a (height, width, channels) output; None: `conv_layers(model)`.
         classes: int or ints (N,), the class to explain in each image; None: the class that the network predicts.
 
@@ -65,13 +67,14 @@ def heatmaps(
         all zero where nothing speaks for the class.
 
     Raises:
-        InputError: the model is nested or sequential; a layer is unknown or has no 2-D output; images or classes do
-        not fit the model.
+        InputError: the model is subclassed, has several inputs or outputs, or two layers of one name; a layer is
+        unknown or has no 2-D output; images or classes do not fit the model.
 
     Source: Selvaraju et al. 2017, equations 1 and 2; on the logit, not the softmax.
     """
     names = [layers] if isinstance(layers, str) else layers
-    _check_model(model, names, images)
+    _check_model(model, names)
+    images = _fitting(images, model)
     names = conv_layers(model) if names is None else list(names)
     if classes is not None:
         classes = _checked_classes(classes, len(images), model.outputs[0].shape[-1])
@@ -132,16 +135,33 @@ class _Tap(keras.layers.Layer):
 
 def _tapped(model, names):
     """Rebuild the network over the same layers with a tap after each named one; outputs: activations, logits."""
-    taps = {name: _Tap(dtype=model.get_layer(name).dtype_policy) for name in names}
+    known = _layers(model)
+    taps = {name: _Tap(dtype=known[name].dtype_policy) for name in names}
 
     def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.Model):  # its layers take its place
+            return run(layer, *args)
         outputs = layer(*args, **kwargs)
         return taps[layer.name](outputs) if layer.name in taps else outputs
 
-    uncompiled = keras.Model(model.inputs[0], model.outputs[0])
-    clone = keras.models.clone_model(uncompiled, clone_function=lambda layer: layer, call_function=call)
+    def run(part, inputs):  # as keras.models.clone_model does, which cannot go into a model inside
+        graph = keras.Model(part.inputs[0], part.outputs[0])
+        return graph._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=call)
+
+    inputs = keras.Input(model.inputs[0].shape[1:])
+    logits = run(model, inputs)
     taps = list(taps.values())
-    return taps, keras.Model(clone.inputs[0], [[tap.output for tap in taps], clone.outputs[0]])
+    return taps, keras.Model(inputs, [[tap.output for tap in taps], logits])
+
+
+def _layers(model):
+    """Name -> layer, from input to output; a model inside the model stands for its layers."""
+    parts = [
+        _layers(layer) if isinstance(layer, keras.Model) else {layer.name: layer}
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.InputLayer)
+    ]
+    return {name: layer for part in parts for name, layer in part.items()}
 
 
 def _differentiate(network, taps, images, classes):
@@ -150,7 +170,7 @@ def _differentiate(network, taps, images, classes):
     def score(probes):
         for tap, probe in zip(taps, probes):
             tap.probe = probe
-        activations, logits = network(images[..., None], training=False)
+        activations, logits = network(images, training=False)
         chosen = ops.argmax(logits, axis=-1) if classes is None else classes
         return ops.sum(logits * ops.one_hot(chosen, logits.shape[-1], dtype=logits.dtype)), activations
 
@@ -167,23 +187,33 @@ def _normalised_map(activations, gradients):
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
 
 
-def _check_model(model, names, images):
-    if not hasattr(model, "operations") or any(isinstance(layer, keras.Model) for layer in model.layers):
+def _check_model(model, names):
+    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
         raise InputError(
-            f"Grad-CAM: model {model.name!r} is sequential, subclassed or contains another model; "
-            "build it with the functional interface, all layers in one graph"
+            f"Grad-CAM: model {model.name!r} is subclassed, was never built, or has several inputs or outputs; "
+            "it takes a functional or sequential one that maps one image to one vector of logits"
         )
-    known = [layer.name for layer in model.layers if len(layer.output.shape) == 4]
+    known = [name for name, layer in _layers(model).items() if len(getattr(layer.output, "shape", ())) == 4]
     for name in names or ():
         if name not in known:
             raise InputError(
                 f"Grad-CAM: model {model.name!r} has no layer {name!r} with a 2-D output; it has {', '.join(known)}"
             )
-    if images.ndim != 3 or len(images) == 0 or (*images.shape[1:], 1) != model.inputs[0].shape[1:]:
+
+
+def _fitting(images, model):
+    """The images (N, H, W, channels) as the model's input wants them."""
+    wanted = model.inputs[0].shape[1:]
+    shaped = images[..., None] if images.ndim == 3 else images
+    if shaped.ndim == 4 and shaped.shape[3] == 1:
+        shaped = shaped.repeat(wanted[-1], axis=3)
+    fits = all(want in (None, have) for have, want in zip(shaped.shape[1:], wanted))
+    if not fits or shaped.ndim != 4 or len(shaped) == 0:
         raise InputError(
             f"Grad-CAM: images of shape {images.shape} do not fit model {model.name!r}; "
-            f"its input wants {('N', *model.inputs[0].shape[1:3])}, at least one image"
+            f"its input wants {('N', *wanted)}, at least one image"
         )
+    return shaped
 
 
 def _checked_classes(classes, number, outputs):

@@ -196,18 +196,16 @@ def test_a_trained_network_looks_at_the_expression_more_than_chance():
 
 
 def test_wrong_input_is_refused_in_one_line(small_cnn):
-    sequential = keras.Sequential(
-        [keras.Input((SIDE, SIDE, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)]
-    )
-    inputs = keras.Input((SIDE, SIDE, 1))
-    nested = keras.Model(inputs, bright_or_dark()(inputs))
+    inputs = [keras.Input((SIDE, SIDE, 1)) for _ in range(2)]
+    two_inputs = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(layers.Add()(inputs))))
+    never_built = keras.Sequential([layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)])
     images = noise(2)
     for arguments, message in [
-        ((sequential, spots((1, 1))), "sequential"),
-        ((nested, spots((1, 1))), "contains another model"),
+        ((two_inputs, spots((1, 1))), "several inputs"),
+        ((never_built, spots((1, 1))), "never built"),
         ((small_cnn, images, "conv9_1"), r"no layer 'conv9_1' .* it has .*conv2_3"),
         ((small_cnn, images, ["flatten"]), "no layer 'flatten' with a 2-D output"),
-        ((small_cnn, images[:, :40]), r"\(2, 40, 48\)"),
+        ((small_cnn, images[:, :40]), r"\(2, 40, 48\) do not fit .* \('N', 48, 48, 1\)"),
         ((small_cnn, images[:0]), "at least one image"),
         ((small_cnn, images, None, 7), r"0\.\.6"),
         ((small_cnn, images, None, [0, 1, 2]), "one integer or 2"),
@@ -216,6 +214,47 @@ def test_wrong_input_is_refused_in_one_line(small_cnn):
         with pytest.raises(InputError, match=message) as caught:
             gradcam.heatmaps(*arguments)
         assert "\n" not in str(caught.value)
+
+
+def foreign(kind):
+    """`two_stages` in another form, which gives the same maps."""
+    model = two_stages()
+    inputs = keras.Input((SIDE, SIDE, 1))
+    if kind == "sequential":
+        return keras.Sequential([keras.Input((SIDE, SIDE, 1)), *model.layers[1:]])
+    if kind == "nested":
+        return keras.Model(inputs, model(inputs))
+    inside = keras.Model(model.inputs, model.get_layer("edges").output)
+    if kind == "nested twice":
+        first = keras.Sequential([keras.Input((SIDE, SIDE, 1)), inside])
+        return keras.Model(inputs, keras.Sequential(model.layers[2:])(first(inputs)))
+    colour = keras.Input((SIDE, SIDE, 3))
+    grey = layers.Lambda(lambda image: keras.ops.mean(image, axis=-1, keepdims=True))(colour)
+    return keras.Model(colour, model(grey))
+
+
+@pytest.mark.parametrize("kind", ["sequential", "nested", "nested twice", "colour"])
+def test_models_of_other_forms_have_the_same_maps(kind):
+    images = noise(3, SIDE)
+    expected = gradcam.heatmaps(two_stages(), images)
+    maps = gradcam.heatmaps(foreign(kind), images)
+    assert list(maps) == list(expected) == ["edges", "deep"]
+    for name, heat in expected.items():
+        np.testing.assert_allclose(maps[name], heat, atol=1e-5)
+
+
+def test_separable_and_depthwise_convolutions_have_maps():
+    inputs = keras.Input((20, 30, 3))
+    x = layers.DepthwiseConv2D(1, name="depthwise")(inputs)
+    x = layers.SeparableConv2D(4, 3, name="separable")(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    model.get_layer("depthwise").set_weights([np.array([1.0, 0, 0]).reshape(1, 1, 3, 1), np.zeros(3)])
+    images = np.zeros((1, 20, 30, 3), np.uint8)
+    images[0, 5, 7] = 255
+    maps = gradcam.heatmaps(model, images)
+    assert {name: heat.shape for name, heat in maps.items()} == {"depthwise": (1, 20, 30), "separable": (1, 18, 28)}
+    heat = maps["depthwise"][0]
+    assert heat.max() == 0 or np.unravel_index(heat.argmax(), heat.shape) == (5, 7)
 
 
 def test_resize_is_bilinear():
