@@ -28,7 +28,7 @@ from ferhelpers import data, parameters
 from ferhelpers.containers import show
 from ferhelpers.environment import check_backend
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import STUDY, Experiment, Settings, readings, weights_file
+from ferhelpers.experiments import ASIDE, STUDY, Experiment, Settings, weights_file
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress, duration
@@ -44,6 +44,7 @@ NOTEBOOKS = (
     "06_final_model",
     "07_efficientnet",
     "08_verdicts",
+    "09_robust_training",
     "10_your_photo",
 )
 RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results"}  # one value for all notebooks
@@ -223,7 +224,8 @@ def _choose(only: str | None) -> list[str]:
 def _networks(options, chosen: list[str]) -> list[str]:
     known = list(dict.fromkeys(network for name in chosen for network in _experiments(name, {})))
     if options.networks is None:
-        return [network for network in known if network not in readings(Settings())]
+        aside = {network for factory in ASIDE.values() for network in factory(Settings())}
+        return [network for network in known if network not in aside]
     networks = [text.strip() for text in options.networks.split(",")]
     if not options.train_only:
         raise InputError("--networks chooses what --train-only trains; a notebook needs all of its networks")
@@ -236,10 +238,10 @@ def _networks(options, chosen: list[str]) -> list[str]:
 
 
 def _experiments(notebook: str, values: dict) -> dict[str, Experiment]:
-    """What a notebook trains with these parameters and, of 06, the readings that it shows where they were trained."""
+    """What a notebook trains with these parameters, and what it shows where that was trained."""
     settings = Settings.from_parameters(values)
-    asked = STUDY[notebook](settings) if notebook in STUDY else {}
-    return {**asked, **readings(settings)} if notebook == "06_final_model" else asked
+    factories = [factories[notebook] for factories in (STUDY, ASIDE) if notebook in factories]
+    return {name: experiment for factory in factories for name, experiment in factory(settings).items()}
 
 
 def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:

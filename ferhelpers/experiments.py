@@ -209,6 +209,7 @@ class Settings:
         epochs: of a training for which the report has 100. The final network trains 55/100 of it, EfficientNet
             20/100, rounded up.
         width, wiring, scale, learning_rate, annealing, batch_size, precision, weights, seed: as in Experiment.
+        robust_epochs, robust_width: of the small residual networks (notebook 09).
     """
 
     epochs: int = 100
@@ -297,8 +298,7 @@ def efficientnet(settings: Settings) -> dict[str, Experiment]:
 def readings(settings: Settings) -> dict[str, Experiment]:
     """Three networks of the report by each reading of what it leaves open (notebook 06).
 
-    That is the scale of the pixels, the wiring, and whether 1 and 2 blocks were augmented after all. `--networks`
-    trains them; no notebook does.
+    That is the scale of the pixels, the wiring, and whether 1 and 2 blocks were augmented after all.
     """
     one, two = ({"blocks": blocks} for blocks in (1, 2))
     final = {"blocks": 2, "dropout": 0.65, "augmentation": True}
@@ -317,27 +317,36 @@ def readings(settings: Settings) -> dict[str, Experiment]:
     }
 
 
+def diets(settings: Settings) -> dict[str, Experiment]:
+    """`robust_training` and what is `left_out` of it."""
+    return {**robust_training(settings), **left_out(settings)}
+
+
 def robust_training(settings: Settings) -> dict[str, Experiment]:
-    """One small residual network by each of DIETS, and "robust", the larger one that is shipped (notebook 09)."""
+    """A small residual network trained on clean images, on general distortions, and on the report's own, too."""
+    return {f"robust_{diet}": _robust(settings, diet) for diet in ("clean", "general", "report")}
 
-    def network(diet: str, epochs: int, width: float) -> Experiment:
-        return Experiment(
-            architecture="resnet",
-            recipe=Recipe(diet),
-            width=width,
-            learning_rate=0.1,
-            annealing="cosine",
-            batch_size=128,
-            epochs=epochs,
-            precision=settings.precision,
-            seed=settings.seed,
-        )
 
-    epochs, width = settings.robust_epochs, settings.robust_width
-    return {
-        **{f"robust_{diet}": network(diet, epochs, width) for diet in DIETS},
-        "robust": network("report", 2 * epochs, 2 * width),
-    }
+def left_out(settings: Settings) -> dict[str, Experiment]:
+    """The small network with each family of general distortions left out, and "robust", larger and trained longer."""
+    small = {f"robust_{diet}": _robust(settings, diet) for diet in DIETS if diet.startswith("without")}
+    return {**small, "robust": _robust(settings, "report", 2)}
+
+
+def _robust(settings: Settings, diet: str, factor: int = 1) -> Experiment:
+    """`factor` times the filters and the epochs."""
+    return Experiment(
+        architecture="resnet",
+        recipe=Recipe(diet),
+        width=factor * settings.robust_width,
+        learning_rate=0.1,
+        annealing="cosine",
+        batch_size=128,
+        epochs=factor * settings.robust_epochs,
+        study_epochs=settings.robust_epochs,
+        precision=settings.precision,
+        seed=settings.seed,
+    )
 
 
 def network_of(reading: str) -> str:
@@ -354,7 +363,7 @@ def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str
     ]
 
 
-STUDY = {
+REPORTED = {
     "03_baseline": baselines,
     "04_layer_ablation": layer_ablation,
     "05_dropout_ablation": dropout_ablation,
@@ -363,9 +372,13 @@ STUDY = {
 }
 
 
+STUDY = {**REPORTED, "09_robust_training": robust_training}
+ASIDE = {"06_final_model": readings, "09_robust_training": left_out}  # shown where trained; `--networks` trains them
+
+
 def everything(settings: Settings) -> dict[str, Experiment]:
-    """Every training of the series."""
-    return {name: experiment for factory in STUDY.values() for name, experiment in factory(settings).items()}
+    """Every training that the report describes."""
+    return {name: experiment for factory in REPORTED.values() for name, experiment in factory(settings).items()}
 
 
 PROTOCOL = everything(Settings())  # the report's

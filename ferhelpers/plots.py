@@ -428,3 +428,25 @@ def recognised(faces: Sequence, photo: np.ndarray, overlays: np.ndarray) -> Figu
         bars.xaxis.set_major_formatter(PercentFormatter(1))
         bars.tick_params(labelsize=8)
     return figure
+
+
+@styled
+def severity_curves(frame: pd.DataFrame) -> Figure:
+    """Show how accuracy falls with the severity of each distortion, a line a network.
+
+    Args:
+        frame: one row each: distortion, severity (0: clean), network, accuracy (0..1).
+    """
+    names = list(frame.distortion.unique())
+    figure = Figure((WIDTH, 2.1 * math.ceil(len(names) / 2) + 0.4), layout="constrained")
+    panels = figure.subplots(math.ceil(len(names) / 2), 2, sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(panels.flat, names):
+        for colour, (network, rows) in zip(PALETTE, frame[frame.distortion == name].groupby("network", sort=False)):
+            axes.plot(rows.severity, rows.accuracy, "o-", color=colour, label=network)
+        axes.set_title(_spaced(name))
+    for axes in panels.flat[len(names) :]:
+        axes.set_visible(False)
+    figure.supxlabel("severity (0: clean)", fontsize=11)
+    figure.supylabel("accuracy", fontsize=11)
+    _legend(figure, panels[0, 0])
+    return figure

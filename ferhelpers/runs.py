@@ -29,7 +29,7 @@ import pandas as pd
 from ferhelpers import distortions, evaluation
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import PACE, PROTOCOL, Experiment, Settings
-from ferhelpers.published import NETWORKS
+from ferhelpers.published import NETWORKS, ROBUST
 
 if TYPE_CHECKING:
     import keras
@@ -204,7 +204,7 @@ class Runs(dict[str, list[Run]]):
         if name == "efficientnet" and self[name]:
             weights = self[name][0].config["experiment"]["weights"]
             start = f" ({STARTS.get(weights, 'weights from a file')})"
-        return NETWORKS.get(name, name) + start + self.schedule(name)
+        return {**NETWORKS, **ROBUST}.get(name, name) + start + self.schedule(name)
 
     def not_run(self, *names: str) -> pd.DataFrame | None:
         """A table that says which of these experiments lack a run; None where none does."""

@@ -1,0 +1,158 @@
+"""Networks trained with different distortions, side by side: the tables of notebook 09.
+
+The networks are `experiments.robust_training`'s; whole test sets count. Runs that are missing are left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ferhelpers import calibration, distortions, evaluation
+from ferhelpers.data import CLASSES
+from ferhelpers.published import DIGITS, TEST_SETS, by_network
+from ferhelpers.runs import Runs
+from ferhelpers.unseen import UNSEEN
+
+A, B, C = "robust_clean", "robust_general", "robust_report"
+
+
+def best_reported() -> pd.DataFrame:
+    """The report's best number on each of its six test sets, of any network: index TEST_SETS, accuracy and loss."""
+    by_set = by_network().groupby(level="test_set")
+    return pd.DataFrame({"accuracy": by_set.accuracy.max(), "loss": by_set.loss.min()}).loc[list(TEST_SETS)]
+
+
+def accuracy(runs: Runs, name: str, test_set: str) -> float:
+    """Mean over the seeds of a network's accuracy on a whole test set."""
+    return float(runs.per_image(name, test_set, "accuracy").mean())
+
+
+def six_sets(runs: Runs) -> pd.DataFrame:
+    """Accuracy / loss on the report's six test sets, on the private split, and in the mean of the five distortions.
+
+    Returns:
+        DataFrame, one row a test set: test set, report's best, report's final, then each network that was run, mean
+        over its seeds.
+    """
+    published, best = by_network(), best_reported()
+    final = published.loc["final"]
+    numbers = {"report's best": best, "report's final": final.loc[list(TEST_SETS)]}
+    for name in runs.first():
+        scores = runs.scores(name).xs("whole", level="layout")
+        numbers[runs.label(name)] = scores.loc[[*TEST_SETS, "private"], list(DIGITS)]
+    columns = {}
+    for column, frame in numbers.items():
+        frame.loc["mean of the five"] = frame.loc[list(distortions.NAMES)].mean()
+        columns[column] = [
+            f"{frame.accuracy[row]:.3f} / {frame.loss[row]:.2f}" if row in frame.index else "-"
+            for row in (*TEST_SETS, "mean of the five", "private")
+        ]
+    index = [name.replace("_", " ") for name in TEST_SETS] + ["mean of the five", "PrivateTest, clean"]
+    return pd.DataFrame(columns, index=pd.Index(index, name="test set"))
+
+
+def intervals(runs: Runs) -> pd.DataFrame:
+    """The 95 % interval of each accuracy of `six_sets`."""
+    columns = {}
+    for name in runs.first():
+        rows = runs.scores(name).xs("whole", level="layout").loc[[*TEST_SETS, "private"]]
+        columns[runs.label(name)] = [f"{low:.3f} to {high:.3f}" for low, high in zip(rows.low, rows.high)]
+    index = [name.replace("_", " ") for name in TEST_SETS] + ["PrivateTest, clean"]
+    return pd.DataFrame(columns, index=pd.Index(index, name="test set"))
+
+
+def severities(runs: Runs) -> pd.DataFrame:
+    """Accuracy by the textbook's severity (0: clean): distortion, severity, network, accuracy."""
+    rows = [
+        (name, severity, runs.label(network), accuracy(runs, network, f"{name}/{severity}" if severity else "clean"))
+        for network in runs.first()
+        for name in distortions.NAMES
+        for severity in (0, *distortions.SEVERITIES)
+    ]
+    return pd.DataFrame(rows, columns=["distortion", "severity", "network", "accuracy"])
+
+
+def matrix(runs: Runs) -> pd.DataFrame:
+    """What protects against what: accuracy of each network (rows) on each kind of distortion (columns).
+
+    The five of the textbook are means over its severities; the others are in no training.
+    """
+    table = {
+        runs.label(network): {
+            "clean": accuracy(runs, network, "clean"),
+            **{
+                name: np.mean([accuracy(runs, network, f"{name}/{severity}") for severity in distortions.SEVERITIES])
+                for name in distortions.NAMES
+            },
+            **{name: accuracy(runs, network, f"unseen/{name}") for name in UNSEEN},
+        }
+        for network in runs.first()
+    }
+    frame = pd.DataFrame(table).T.rename(columns=lambda name: name.replace("_", " "))
+    return frame.rename_axis("network")
+
+
+def recall_under(runs: Runs, test_set: str) -> pd.DataFrame:
+    """Recall by emotion on one test set, as plots.recall_bars takes it: class, network, measured, low, high."""
+    rows = []
+    for name, run in runs.first().items():
+        recalls = np.mean([evaluation.recall(one.logits(test_set), one.labels(test_set)) for one in runs[name]], axis=0)
+        counts = np.bincount(run.labels(test_set), minlength=len(CLASSES))
+        rows += [
+            (label, runs.label(name), share, *evaluation.accuracy_interval(share, images))
+            for label, share, images in zip(CLASSES, recalls, counts)
+            if images
+        ]
+    return pd.DataFrame(rows, columns=["class", "network", "measured", "low", "high"])
+
+
+def temperature(run) -> float:
+    """A run's temperature, fitted once, on its validation images as they are and with the general distortions."""
+    both = [
+        np.concatenate([of(name) for name in ("validation", "validation/distorted")]) for of in (run.logits, run.labels)
+    ]
+    return calibration.temperature(*both)
+
+
+def calibrated(runs: Runs) -> pd.DataFrame:
+    """Calibration error on clean and distorted images, before and after one temperature: a row a network."""
+    rows = []
+    for name, run in runs.first().items():
+        by, row = temperature(run), {"network": runs.label(name)}
+        row["temperature"] = by
+        for test_set in ("clean", "gaussian_noise", "occlusion", "unseen/mask"):
+            logits, labels = run.logits(test_set), run.labels(test_set)
+            before, after = (calibration.calibration_error(values, labels) for values in (logits, logits / by))
+            row[test_set.removeprefix("unseen/").replace("_", " ")] = f"{before:.3f} → {after:.3f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def readings(runs: Runs) -> list[str]:
+    """What the numbers say, in sentences, of the networks that were run."""
+    sentences = []
+    best = best_reported()
+    for name in runs.first():
+        scores = runs.scores(name).xs("whole", level="layout").loc[list(TEST_SETS)]
+        ahead = int(((scores.accuracy > best.accuracy) & (scores.loss < best.loss)).sum())
+        sentences.append(
+            f"{runs.label(name)} beats the report's best accuracy and its lowest loss at once on {ahead} of "
+            f"{len(TEST_SETS)} test sets."
+        )
+    for name in (B, C):
+        if runs[name] and runs[A]:
+            price = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (A, name)))
+            sentences.append(
+                f"{runs.label(name)} gives up {100 * price.value:.1f} points of clean accuracy beside {runs.label(A)} "
+                f"(95 % interval {100 * price.low:.1f} to {100 * price.high:.1f})."
+            )
+            gains = {
+                kind: accuracy(runs, name, f"unseen/{kind}") - accuracy(runs, A, f"unseen/{kind}") for kind in UNSEEN
+            }
+            up = [kind.replace("_", " ") for kind, gain in gains.items() if gain > 0]
+            sentences.append(
+                f"Of the {len(gains)} kinds that no training contains it is ahead of {runs.label(A)} on {len(up)}"
+                + (f": {', '.join(up)}." if up else ".")
+            )
+    return sentences

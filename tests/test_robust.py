@@ -1,0 +1,161 @@
+"""Training that withstands distortion: its images, its optimiser, what no training contains, and notebook 09's tables."""
+
+import keras
+import numpy as np
+import pytest
+
+from ferhelpers import distortions, robust, robustness, training, unseen
+from ferhelpers.errors import InputError
+from ferhelpers.experiments import DIETS, Experiment, Recipe, Settings, diets
+from ferhelpers.runs import Runs
+from ferhelpers.store import Store
+
+STILL = {"rotation": 0, "shift": 0, "stretch": 0, "light": 0}
+
+
+@pytest.fixture(scope="module")
+def grey():
+    return np.random.default_rng(0).integers(60, 190, (4000, 48, 48)).astype(np.uint8)
+
+
+def changed(images, diet):
+    """Which images differ from themselves and from their mirror images."""
+    out = robust.training_images(images, Recipe(diet, **STILL), (0,))
+    mirrored = (out == images[:, :, ::-1]).all(axis=(1, 2))
+    return ~((out == images).all(axis=(1, 2)) | mirrored)
+
+
+def test_a_clean_diet_mirrors_half_of_the_images_and_changes_nothing_else(grey):
+    out = robust.training_images(grey, Recipe("clean", **STILL), (0,))
+    same, mirrored = ((out == images).all(axis=(1, 2)) for images in (grey, grey[:, :, ::-1]))
+    assert (same ^ mirrored).all() and same.mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("diet, share", [("general", 0.60), ("report", 0.60), ("without_salt_pepper", 0.38)])
+def test_a_diet_distorts_its_share_of_the_images(grey, diet, share):
+    assert changed(grey, diet).mean() == pytest.approx(share, abs=0.03)
+
+
+def test_the_same_seed_gives_the_same_images_and_another_epoch_others(grey):
+    first, again, later = (robust.training_images(grey[:300], Recipe(), seed) for seed in ((1, 1), (1, 1), (1, 2)))
+    np.testing.assert_array_equal(first, again)
+    assert (first != later).any(axis=(1, 2)).all()
+
+
+def test_moving_stays_within_the_recipe():
+    """A bright square in the middle: its centre of mass moves by at most the shift, its size by at most the stretch."""
+    image = np.full((48, 48), 60, np.uint8)
+    image[18:30, 18:30] = 120
+    out = robust.training_images(np.repeat(image[None], 500, axis=0), Recipe("clean", light=0), (0,)) / 60.0 - 1
+    mass = out.sum(axis=(1, 2))
+    for axis in (1, 2):
+        centre = (out.sum(axis=3 - axis) * np.arange(48)).sum(axis=1) / mass - 23.5
+        assert 4.0 < np.abs(centre).max() < 5.0  # 0.1 * 48 pixels
+    assert 0.99 * 0.88**2 < mass.min() / 144 < 0.8 and 1.22 < mass.max() / 144 < 1.01 * 1.12**2
+
+
+def test_the_reports_functions_are_in_one_diet_alone():
+    for diet in DIETS:
+        shares = sum(share for _, share in robust.diet(diet))
+        literal = [
+            function for function, _ in robust.diet(diet) if getattr(function, "keywords", {}) == {"constant": None}
+        ]
+        assert len(literal) == (5 if diet == "report" else 0) and shares < 0.61
+    with pytest.raises(InputError, match="diet is 'meat'"):
+        Recipe("meat")
+
+
+def test_weights_decay_and_biases_do_not():
+    kernel, bias = keras.Variable(np.ones((2, 2)), name="kernel"), keras.Variable(np.ones(2), name="bias")
+    optimiser = robust.optimiser(Recipe(), 0.1)
+    optimiser.build([kernel, bias])
+    optimiser.apply([np.zeros((2, 2)), np.zeros(2)])
+    np.testing.assert_allclose(kernel, 1 - 0.1 * 0.005, rtol=1e-6)
+    np.testing.assert_allclose(bias, 1)
+
+
+def test_the_loss_smooths_the_labels():
+    logits = np.array([[2.0, 0, 0, 0, 0, 0, 0]], "float32")
+    log = logits[0] - np.log(np.exp(logits).sum())
+    target = np.full(7, 0.05 / 7)
+    target[0] += 0.95
+    assert float(np.mean(robust.loss(Recipe())(np.array([[0]]), logits))) == pytest.approx(-(target * log).sum())
+
+
+@pytest.mark.parametrize("name", unseen.UNSEEN)
+def test_unseen_kinds_are_new_images_of_the_same_form(name, faces):
+    images = faces.public.images
+    out, again, other = (unseen.apply(name, images, seed) for seed in (0, 0, 1))
+    assert out.shape == images.shape and out.dtype == np.uint8 and (out != images).any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(out, again)
+    assert (out != other).any() == (name in ("motion_blur", "mask", "sunglasses"))
+
+
+def test_unseen_kinds_do_what_they_say(faces):
+    images = faces.public.images.astype(float)
+    kinds = {name: unseen.apply(name, faces.public.images).astype(float) for name in unseen.UNSEEN}
+    for pixel in ((0, 0), (2, 2)):
+        np.testing.assert_array_equal(kinds["pixelation"][:, 0, 0], kinds["pixelation"][:, pixel[0], pixel[1]])
+    np.testing.assert_allclose(kinds["pixelation"][:, 0, 0], images[:, :3, :3].mean(axis=(1, 2)), atol=0.5)
+    ratio = kinds["low_contrast"].std(axis=(1, 2)) / images.std(axis=(1, 2))
+    np.testing.assert_allclose(ratio, 0.2, atol=0.02)
+    np.testing.assert_allclose(kinds["motion_blur"].mean(axis=(1, 2)), images.mean(axis=(1, 2)), atol=4)
+    np.testing.assert_array_equal(kinds["mask"][:, :14], images[:, :14])
+    assert (kinds["mask"][:, 32:40, 14:34] != images[:, 32:40, 14:34]).mean() > 0.97
+    np.testing.assert_array_equal(kinds["sunglasses"][:, 30:], images[:, 30:])
+    assert kinds["sunglasses"][:, 19, [14, 34]].max() < 90
+
+
+@pytest.fixture(scope="module")
+def runs(faces, tmp_path_factory):
+    settings = Settings(robust_epochs=2, robust_width=0.1)
+    asked = {name: diets(settings)[name] for name in ("robust_clean", "robust_general")}
+    return training.train_all(asked, faces, Store(tmp_path_factory.mktemp("robust")), progress=lambda line: None)
+
+
+def test_a_run_holds_every_test_set_and_the_mean_over_mirror_images(runs, faces):
+    run = runs["robust_general"][0]
+    model = run.model()
+    for test_set, images in (
+        ("clean", faces.public.images),
+        ("private/occlusion", distortions.apply("occlusion", faces.private.images)),
+        ("speckle/4", distortions.apply("speckle", faces.public.images, form="textbook", severity=4)),
+        ("unseen/mask", unseen.apply("mask", faces.public.images)),
+    ):
+        both = [training.predict(model, view) for view in (images, images[:, :, ::-1])]
+        np.testing.assert_allclose(run.logits(test_set), np.mean(both, axis=0), rtol=0.02, atol=0.02)
+        split = faces.private if test_set.startswith("private") else faces.public
+        np.testing.assert_array_equal(run.labels(test_set), split.labels)
+    assert len(run.logits("validation/distorted")) == len(run.labels("validation/distorted")) == 15
+
+
+def test_only_the_diet_differs(runs):
+    clean, general = (runs[name][0].config["experiment"] for name in ("robust_clean", "robust_general"))
+    assert clean["recipe"].pop("diet") == "clean" and general["recipe"].pop("diet") == "general" and clean == general
+    assert clean["recipe"] | {"diet": "general"} == Experiment(recipe=Recipe()).content()["recipe"]
+
+
+def test_tables_hold_the_numbers_of_the_runs(runs):
+    six = robustness.six_sets(runs)
+    assert (
+        six.loc["clean", "report's best"] == "0.687 / 1.10" and six.loc["occlusion", "report's final"] == "0.443 / 1.78"
+    )
+    run = runs["robust_general"][0]
+    right = (run.logits("occlusion").argmax(axis=1) == run.labels("occlusion")).mean()
+    assert six.loc["occlusion", "B, general"].startswith(f"{right:.3f} / ")
+    frame = robustness.severities(runs)
+    right = (run.logits("speckle/4").argmax(axis=1) == run.labels("clean")).mean()
+    row = frame[(frame.distortion == "speckle") & (frame.severity == 4) & (frame.network == "B, general")]
+    assert row.accuracy.item() == pytest.approx(right)
+    by_severity = frame[(frame.distortion == "speckle") & (frame.network == "B, general") & (frame.severity > 0)]
+    matrix = robustness.matrix(runs)
+    assert matrix.loc["B, general", "speckle"] == pytest.approx(by_severity.accuracy.mean())
+    right = (run.logits("unseen/mask").argmax(axis=1) == run.labels("clean")).mean()
+    assert matrix.loc["B, general", "mask"] == pytest.approx(right)
+
+
+def test_sentences_say_what_the_tables_hold(runs):
+    sentences = robustness.readings(runs)
+    assert sentences[0].startswith("A, clean beats the report's best accuracy and its lowest loss at once on 0 of 6")
+    assert len(sentences) == 4 and "points of clean accuracy" in sentences[2]
+    assert robustness.readings(Runs({"robust_clean": []})) == []
