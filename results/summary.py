@@ -102,7 +102,7 @@ def answer() -> str:
     for label, seeds in networks.items():
         scores = Runs(shown=seeds).scores("shown")
         columns[label] = [
-            _numbers(lambda _, name, metric, scores=scores: tables.in_report_layout(scores, name)[metric], "", name)
+            _numbers(lambda _, name, metric, scores=scores: tables.in_layout(scores, name)[metric], "", name)
             for name in TEST_SETS
         ]
     table = pd.DataFrame({"accuracy / loss": [name.replace("_", " ") for name in TEST_SETS], **columns})
