@@ -182,7 +182,6 @@ class Judgement(NamedTuple):
     this_run: str
     verdict: str
     evidence: str
-    seeds: str = ""  # of each network: "3 seeds"
 
 
 def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None) -> pd.DataFrame:
@@ -202,16 +201,17 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
 
     Source: report, sections 6.1 and 7 to 10.
     """
-    rows = []
+    rows, judges, comparable = [], runs.on_fer2013().as_reported(), _comparable(short or Runs())
     for claim in CLAIMS:
         if notebook not in (None, claim.notebook):
             continue
-        judgement = _judgement(claim, runs, runs.on_fer2013().as_reported())
+        judgement = _judgement(claim, runs, judges)
         row = {"claim": claim.text, "verdict": judgement.verdict}
         evidence, judged = [judgement.evidence], [judgement]
         if short is not None:
-            of_short = _judgement(claim, short, _comparable(short))
-            row["short schedule"] = of_short.verdict + f" ({of_short.seeds})" * (of_short.verdict in JUDGED)
+            of_short = _judgement(claim, short, comparable)
+            seeds = f" ({_seeds(comparable.only(*claim.names))})" if of_short.verdict in JUDGED else ""
+            row["short schedule"] = of_short.verdict + seeds
             judged.append(of_short)
             if of_short.evidence not in judgement.evidence:
                 evidence.append(f"short schedule: {of_short.evidence}")
@@ -254,7 +254,7 @@ def _final_network(runs: Runs, short: Runs) -> str:
         accuracy, loss = (trained.per_image(FINAL, test_set, metric).mean() for metric in DIGITS)
         report = "{:.1%}, {:.2f}".format(*(published_value(FINAL, test_set, metric) for metric in DIGITS))
         cells.append(f"{accuracy:.1%} of the {images} test images with loss {loss:.2f} (report: {report})")
-    seeds = _seeds([len(trained[FINAL])])
+    seeds = _seeds(trained.only(FINAL))
     return f"The final network, trained here {schedule} ({seeds}), recognises {' and '.join(cells)}."
 
 
@@ -332,16 +332,13 @@ def _judgement(claim: Claim, runs: Runs, judges: Runs) -> Judgement:
 def _judged(claim: Claim, runs: Runs) -> Judgement | None:
     """What the claim's rule gives, with the number of seeds of each network."""
     judgement = RULES[claim.rule](claim, runs)
-    if judgement is None:
-        return None
-    seeds = [len(of_network) for of_network in runs.values() if of_network]
-    return judgement._replace(
-        evidence=f"{judgement.evidence}; seeds: {', '.join(map(str, seeds))}", seeds=_seeds(seeds)
-    )
+    seeds = ", ".join(str(len(trained)) for trained in runs.values() if trained)
+    return judgement and judgement._replace(evidence=f"{judgement.evidence}; seeds: {seeds}")
 
 
-def _seeds(counts: list[int]) -> str:
-    """How many seeds the networks have: "1 seed", "3 seeds", "1 to 3 seeds"."""
+def _seeds(runs: Runs) -> str:
+    """How many seeds the networks have that were run: "1 seed", "3 seeds", "1 to 3 seeds"."""
+    counts = [len(trained) for trained in runs.values() if trained]
     least, most = min(counts), max(counts)
     return f"{least} to {most} seeds" if least < most else f"{most} seed{'s' * (most > 1)}"
 

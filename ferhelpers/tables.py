@@ -135,10 +135,10 @@ def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
     lines, digits = by_network()[metric], DIGITS[metric]
     rows = []
     for name in dict.fromkeys([*NETWORKS, *runs]):
-        scores = runs.scores(name) if runs[name] else None
+        measured = six(runs, name)[metric] if runs[name] else {}
         row = {"network": runs.label(name), "epochs": runs.epochs(name), "seeds": len(runs[name])}
         for test_set in TEST_SETS:
-            cell = NOT_RUN if scores is None else f"{in_layout(scores, test_set)[metric]:.{digits}f}"
+            cell = f"{measured[test_set]:.{digits}f}" if runs[name] else NOT_RUN
             if (name, test_set) in lines.index:
                 cell += f" ({lines[name, test_set]:.{digits}f})"
             row[test_set.replace("_", " ")] = cell
@@ -163,26 +163,26 @@ def readings(runs: Runs) -> pd.DataFrame:
     """
     rows = []
     for network in ("final", "blocks_1", "blocks_2"):
-        report = by_network().loc[network].loc[list(TEST_SETS)]
-        rows.append({"network": NETWORKS[network], "reading": "the report", **_pairs(report)})
+        report = by_network().loc[network]
+        rows.append({"network": NETWORKS[network], "reading": "the report", **pairs(report)})
         for name in runs:
             if network_of(name) != network or not runs[name]:
                 continue
-            scores = runs.scores(name)
-            here = pd.DataFrame({name: in_layout(scores, name) for name in TEST_SETS}).T
+            here = six(runs, name)
             factors = np.exp(np.abs(np.log(here.loss / report.loss)))
             rows.append(
                 {"network": NETWORKS[network], "reading": name.removeprefix(f"{network}_").replace("_", ", ")}
-                | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **_pairs(here)}
+                | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **pairs(here)}
                 | {"distance: accuracy": f"{np.abs(here.accuracy - report.accuracy).mean():.3f}"}
                 | {"factor: loss": f"{factors.mean():.2f}"}
             )
     return pd.DataFrame(rows).fillna("–")
 
 
-def _pairs(frame: pd.DataFrame) -> dict[str, str]:
-    """Test set -> "accuracy / loss"."""
-    return {line.Index.replace("_", " "): f"{line.accuracy:.3f} / {line.loss:.2f}" for line in frame.itertuples()}
+def pairs(frame: pd.DataFrame) -> dict[str, str]:
+    """Test set -> "accuracy / loss", of a frame with one row for each of TEST_SETS, or for more."""
+    lines = frame.loc[list(TEST_SETS)].itertuples()
+    return {line.Index.replace("_", " "): f"{line.accuracy:.3f} / {line.loss:.2f}" for line in lines}
 
 
 def turning_points(runs: Runs) -> pd.DataFrame:
@@ -368,6 +368,12 @@ def _reported(name: str, metric: str) -> str:
 def _level(runs: Runs, line) -> str:
     """What a published line's network is called beside the others of its table."""
     return runs.label(line.experiment) if line.factor == "model" else line.level + runs.schedule(line.experiment)
+
+
+def six(runs: Runs, name: str) -> pd.DataFrame:
+    """An experiment that was run on the report's six test sets, in its layout: the rows of `Runs.scores`."""
+    scores = runs.scores(name)
+    return pd.DataFrame({test_set: in_layout(scores, test_set) for test_set in TEST_SETS}).T
 
 
 def in_layout(scores: pd.DataFrame, test_set: str, distorted: str = "section") -> pd.Series:
