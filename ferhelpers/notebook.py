@@ -32,9 +32,8 @@ from ferhelpers.store import Results, Store
 DRAWN = "built-in drawn faces, not FER-2013"
 HERE = Path(__file__).resolve().parents[1] / "notebooks"  # not there where the package is installed elsewhere
 OTHER_SPLITS = "not FER-2013's official splits"
-NUMBER = re.compile(
-    r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|"
-)  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
+# 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
+NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|")
 
 
 def begin(name: str, scope: dict) -> Study:

@@ -238,13 +238,10 @@ class Runs(dict[str, list[Run]]):
     def scores(self, name: str) -> pd.DataFrame:
         """What `evaluation.scores` says of an experiment that was run, mean over its seeds, by (test_set, layout).
 
-        And the least and the most of accuracy and loss over them. With several seeds an interval covers the choice of
-        test images and of seeds; with one, that of the images alone.
+        With several seeds an interval covers the choice of images and of seeds; with one, that of the images alone.
         """
-        by_set = pd.concat([run.metrics for run in self[name]]).groupby(["test_set", "layout"], sort=False)
-        frame = by_set.mean()
-        for metric in INTERVALS:
-            frame[f"{metric}_least"], frame[f"{metric}_most"] = by_set[metric].min(), by_set[metric].max()
+        metrics = pd.concat([run.metrics for run in self[name]])
+        frame = metrics.groupby(["test_set", "layout"], sort=False).mean()
         if len(self[name]) > 1:
             for test_set, layout in frame.index:
                 predictions = [evaluation.predictions(run, test_set, layout) for run in self[name]]

@@ -182,10 +182,8 @@ def test_stored_takes_the_trainings_of_a_profile_and_no_others(scope, shown, fac
     study = notebook.begin("06_final_model", {**scope, "RESULTS": str(tmp_path)})
     for profile, run in [("", full), ("fast", quick), ("full", full)]:
         runs = study.stored(STUDY["06_final_model"], profile)
-        assert {name: [run.folder for run in seeds] for name, seeds in runs.items()} == {
-            "baseline": [],
-            "final": [run.folder],
-        }
+        folders = {name: [run.folder for run in seeds] for name, seeds in runs.items()}
+        assert folders == {"baseline": [], "final": [run.folder]}
         assert figure_and_table(study, shown) == ([], "One")
 
 

@@ -140,9 +140,8 @@ def test_pages_lead_to_one_another(site):
     assert "a later one" in page.text and page.find("a", string="a later one") is None  # it has no page
     page = parsed(site / "index.html")
     entries = page.select("ol.notebooks li")
-    assert [entry.find(["a", "span"]).text for entry in entries] == [
-        *("The data & its faces", "Five distortions", "Never ran")
-    ]
+    titles = ["The data & its faces", "Five distortions", "Never ran"]
+    assert [entry.find(["a", "span"]).text for entry in entries] == titles
     assert [[link["href"] for link in entry.find_all("a")] for entry in entries] == [["01_data.html"], [], []]
     assert "What is there?" in entries[0].text and "1 min 15 s" in entries[0].text
     assert "not part of this run" in entries[2].text
@@ -189,16 +188,13 @@ def test_the_settings_are_folded_and_no_table_is_repeated(site):
 @pytest.mark.parametrize("name", ["index.html", "01_data.html"])
 def test_a_claim_is_a_line_with_its_verdict_in_words_and_its_evidence_folded(site, name):
     lines = parsed(site / name).select(".claims details")
-    assert [line.b.text for line in lines] == [
-        *("supported", "contradicted", "undecided", "trained otherwise", "not run")
-    ]
+    verdicts = ["supported", "contradicted", "undecided", "trained otherwise", "not run"]
+    assert [line.b.text for line in lines] == verdicts
     assert len({line.b["style"] for line in lines}) == 4  # the last two are no verdicts, and alike
-    assert " ".join(lines[0].summary.text.split()) == (
-        "Claim 0 <of> the report supported report: 0.687 against 0.671 here: 0.701 against 0.655"
-    )
-    assert [p.text for p in lines[0].find_all("p")] == [
-        *("1 of 1 intervals lie on its side.", "Report: 7, Table 3. Epochs: 100 of 100.")
-    ]
+    line = "Claim 0 <of> the report supported report: 0.687 against 0.671 here: 0.701 against 0.655"
+    assert " ".join(lines[0].summary.text.split()) == line
+    evidence = ["1 of 1 intervals lie on its side.", "Report: 7, Table 3. Epochs: 100 of 100."]
+    assert [p.text for p in lines[0].find_all("p")] == evidence
     assert not lines[0].has_attr("open")
 
 
@@ -216,9 +212,8 @@ def test_a_second_verdict_is_shown_in_its_colour_where_there_is_one():
 def test_a_run_that_can_judge_nothing_says_so_in_one_line():
     rows = [CLAIMS[3], CLAIMS[4]]  # trained otherwise, not run
     page = BeautifulSoup(notebook.render("claims.html.j2", claims=rows), "html.parser")
-    assert page.text.strip().startswith("This run can judge none of the report's 2 claims") and not page.select(
-        "details"
-    )
+    assert page.text.strip().startswith("This run can judge none of the report's 2 claims")
+    assert not page.select("details")
 
 
 def test_a_run_without_an_answer_says_so(tmp_path):
@@ -239,21 +234,10 @@ def test_no_console_message_and_no_sideways_scrolling_on_a_phone(site, tmp_path)
     }"""
     (tmp_path / "phone.html").write_text(f'<link rel="icon" href="data:,">{frames}<script>{script}</script>')
     command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-component-update",
-        "--disable-background-networking",
-        "--disable-sync",
-        "--allow-file-access-from-files",
-        f"--user-data-dir={tmp_path}/profile",
-        "--enable-logging=stderr",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--virtual-time-budget=5000",
-        "--dump-dom",
+        *(CHROMIUM, "--headless", "--no-sandbox", "--no-first-run", f"--user-data-dir={tmp_path}/profile"),
+        *(f"--disable-{what}" for what in ("gpu", "quic", "component-update", "background-networking", "sync")),
+        *("--allow-file-access-from-files", "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr"),
+        *("--virtual-time-budget=5000", "--dump-dom"),
         (tmp_path / "phone.html").as_uri(),
     ]
     result = subprocess.run(
