@@ -172,8 +172,9 @@ def test_figures_and_tables_have_one_name_in_the_whole_series():
     names = []
     for path in NOTEBOOKS:
         for node in ast.walk(tree(read(path))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("study.figure", "study.table"):
-                names += [(ast.unparse(node.func), node.args[1].value)] * isinstance(node.args[1], ast.Constant)
+            call = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if call in ("study.figure", "study.table") and isinstance(node.args[1], ast.Constant):
+                names.append((call, node.args[1].value))
     assert len(names) > 50 and [name for name in names if names.count(name) > 1] == []
 
 
