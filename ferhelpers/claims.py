@@ -22,7 +22,7 @@ with drawn faces no claim has a verdict.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -30,13 +30,13 @@ import pandas as pd
 from scipy import stats
 
 from ferhelpers import defects, distortions, evaluation
-from ferhelpers.comparisons import OTHERWISE, RECALL_SPREAD, Comparison, clear, comparisons, seed_spread
+from ferhelpers.comparisons import OTHERWISE, RECALL_SPREAD, clear, comparisons, seed_spread
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import Difference
 from ferhelpers.experiments import PROTOCOL
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published_confusions, published_value
-from ferhelpers.runs import NOT_RUN, Run, Runs
+from ferhelpers.runs import NOT_RUN, Runs
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
 JUDGED = (SUPPORTED, CONTRADICTED, UNDECIDED)
@@ -177,12 +177,11 @@ CLAIMS = (  # in the order of the notebooks
 
 
 class Judgement(NamedTuple):
-    """What a run says of a claim: columns of `verdicts`."""
+    """What runs say of a claim: columns of `verdicts`."""
 
     this_run: str
     verdict: str
     evidence: str
-    seeds: str = ""  # of each network: "3 seeds"
 
 
 def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None) -> pd.DataFrame:
@@ -202,16 +201,17 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
 
     Source: report, sections 6.1 and 7 to 10.
     """
-    rows = []
+    rows, judges, comparable = [], runs.on_fer2013().as_reported(), _comparable(short or Runs())
     for claim in CLAIMS:
         if notebook not in (None, claim.notebook):
             continue
-        judgement = _judgement(claim, runs, runs.on_fer2013().as_reported())
+        judgement = _judgement(claim, runs, judges)
         row = {"claim": claim.text, "verdict": judgement.verdict}
         evidence, judged = [judgement.evidence], [judgement]
         if short is not None:
-            of_short = _judgement(claim, short, _comparable(short))
-            row["short schedule"] = of_short.verdict + f" ({of_short.seeds})" * (of_short.verdict in JUDGED)
+            of_short = _judgement(claim, short, comparable)
+            seeds = f" ({_seeds(comparable.only(*claim.names))})" if of_short.verdict in JUDGED else ""
+            row["short schedule"] = of_short.verdict + seeds
             judged.append(of_short)
             if of_short.evidence not in judgement.evidence:
                 evidence.append(f"short schedule: {of_short.evidence}")
@@ -237,12 +237,13 @@ def answer(runs: Runs, short: Runs | None = None) -> list[str]:
     Raises:
         InputError: as in `verdicts`.
     """
+    short = short or Runs()
     return [_final_network(runs, short), _counts(runs, short), _own_numbers()]
 
 
-def _final_network(runs: Runs, short: Runs | None) -> str:
+def _final_network(runs: Runs, short: Runs) -> str:
     """How near the final network comes to the report's, by the training nearest to the report's."""
-    candidates = (runs.on_fer2013().as_reported(), runs.on_fer2013(), (short or Runs()).on_fer2013())
+    candidates = (runs.on_fer2013().as_reported(), runs.on_fer2013(), short.on_fer2013())
     trained = next((part for part in candidates if part[FINAL]), None)
     if trained is None:
         return "The final network was not trained on FER-2013 here, so nothing can be set beside the report's."
@@ -253,23 +254,20 @@ def _final_network(runs: Runs, short: Runs | None) -> str:
         accuracy, loss = (trained.per_image(FINAL, test_set, metric).mean() for metric in DIGITS)
         report = "{:.1%}, {:.2f}".format(*(published_value(FINAL, test_set, metric) for metric in DIGITS))
         cells.append(f"{accuracy:.1%} of the {images} test images with loss {loss:.2f} (report: {report})")
-    seeds = _seeds([len(trained[FINAL])])
+    seeds = _seeds(trained.only(FINAL))
     return f"The final network, trained here {schedule} ({seeds}), recognises {' and '.join(cells)}."
 
 
-def _counts(runs: Runs, short: Runs | None) -> str:
+def _counts(runs: Runs, short: Runs) -> str:
     """How many claims are supported, contradicted and undecided, and by which trainings."""
-    short = short or Runs()
     frame, parts = verdicts(runs, short=short), []
     for column, schedule, judges in (
         ("verdict", "the report's schedule", runs.on_fer2013().as_reported()),
         ("short schedule", "a short schedule", _comparable(short)),
     ):
-        words = frame[column].str.split(" (", regex=False).str[0]
-        counts = [int(sum(words == verdict)) for verdict in JUDGED]
+        supported, contradicted, undecided = counts = [frame[column].str.startswith(word).sum() for word in JUDGED]
         if any(counts):
             trainings = sum(len(judges[name]) for name in _networks())
-            supported, contradicted, undecided = counts
             parts.append(
                 f"{trainings} training{'s' * (trainings > 1)} on {schedule}: {supported} supported, "
                 f"{contradicted} contradicted, {undecided} undecided"
@@ -303,11 +301,9 @@ def _comparable(runs: Runs) -> Runs:
     trained = runs.on_fer2013().only(*_networks())
     if not trained.one_schedule(*trained):
         return Runs()
-
-    def alike(name: str, run: Run) -> bool:
-        return (run.config["experiment"]["weights"] == "none") == (PROTOCOL[name].weights == "none")
-
-    return Runs({name: [run for run in seeds if alike(name, run)] for name, seeds in trained.items()})
+    return trained.where(
+        lambda name, run: (run.config["experiment"]["weights"] == "none") == (PROTOCOL[name].weights == "none")
+    )
 
 
 def _judgement(claim: Claim, runs: Runs, judges: Runs) -> Judgement:
@@ -336,37 +332,33 @@ def _judgement(claim: Claim, runs: Runs, judges: Runs) -> Judgement:
 def _judged(claim: Claim, runs: Runs) -> Judgement | None:
     """What the claim's rule gives, with the number of seeds of each network."""
     judgement = RULES[claim.rule](claim, runs)
-    if judgement is None:
-        return None
-    seeds = [len(of_network) for of_network in runs.values() if of_network]
-    return judgement._replace(
-        evidence=f"{judgement.evidence}; seeds: {', '.join(map(str, seeds))}", seeds=_seeds(seeds)
-    )
+    seeds = ", ".join(str(len(trained)) for trained in runs.values() if trained)
+    return judgement and judgement._replace(evidence=f"{judgement.evidence}; seeds: {seeds}")
 
 
-def _seeds(counts: list[int]) -> str:
-    """How many seeds the networks have: "1 seed", "3 seeds", "1 to 3 seeds"."""
+def _seeds(runs: Runs) -> str:
+    """How many seeds the networks have that were run: "1 seed", "3 seeds", "1 to 3 seeds"."""
+    counts = [len(trained) for trained in runs.values() if trained]
     least, most = min(counts), max(counts)
     return f"{least} to {most} seeds" if least < most else f"{most} seed{'s' * (most > 1)}"
 
 
-def judge(comparisons: list[Comparison], lacking: int = 0) -> str:
-    """The verdict on a claim that says that every comparison is positive: these, and others that are `lacking`."""
-    differences = [comparison.difference for comparison in comparisons]
+def judge(differences: Collection[Difference], lacking: int = 0) -> str:
+    """The verdict on a claim that says that every difference is positive: these, and others that are `lacking`."""
     if not lacking and all(difference.low > 0 and difference.p < 0.05 for difference in differences):
         return SUPPORTED
     return CONTRADICTED if clear(differences, lacking)[1] else UNDECIDED
 
 
-def _evidence(comparisons: list[Comparison], metric: str, share: float = 1.0) -> str:
+def _evidence(results: dict[str, Difference], metric: str, share: float = 1.0) -> str:
     """How many comparisons speak for and against, and the one that speaks least for the claim."""
-    for_it = sum(comparison.difference.low > 0 for comparison in comparisons)
-    against = sum(comparison.difference.high < 0 for comparison in comparisons)
-    label, difference = min(comparisons, key=lambda comparison: comparison.difference.value)
+    for_it = sum(difference.low > 0 for difference in results.values())
+    against = sum(difference.high < 0 for difference in results.values())
+    label, difference = min(results.items(), key=lambda result: result[1].value)
     better = "accuracy higher" if metric == "accuracy" else "loss lower"
     better += f" than {share:g} of the other's" * (share != 1)
     return (
-        f"{for_it} of {len(comparisons)} intervals lie on its side, {against} on the other; least for it: {label}, "
+        f"{for_it} of {len(results)} intervals lie on its side, {against} on the other; least for it: {label}, "
         f"{better} by {_shown(difference, metric)} on {difference.n:,} images"
     )
 
@@ -399,7 +391,7 @@ def _ordered(claim: Claim, runs: Runs) -> Judgement | None:
     if not pairs:
         return None
     results = comparisons(runs, pairs, claim.rule, claim.share)
-    verdict = judge(results, lacking=len(_pairs(claim)) - len(pairs))
+    verdict = judge(results.values(), lacking=len(_pairs(claim)) - len(pairs))
     return Judgement(_told(claim, measured, pairs), verdict, _evidence(results, claim.rule, claim.share))
 
 
@@ -430,16 +422,13 @@ def _easiest_distortion(claim: Claim, runs: Runs) -> Judgement:
     """
     (name,), (easiest,), metric = claim.names, claim.test_sets, claim.metric
     values = {distortion: runs.per_image(name, distortion, metric) for distortion in distortions.NAMES}
-    results = []
-    for other in distortions.NAMES:
-        if other != easiest:
-            pair = (easiest, other) if metric == "accuracy" else (other, easiest)
-            sides, several = [values[distortion] for distortion in pair], len(runs[name]) > 1
-            spread = seed_spread(easiest, metric, *sides)
-            difference = evaluation.paired(*sides, seed_spread=spread, same_networks=several)
-            results.append(Comparison(f"{easiest} against {other}", difference))
-    means = {distortion: of_images.mean() for distortion, of_images in values.items()}
-    return Judgement(_best_of(means, metric), judge(results), _evidence(results, metric))
+    means, results = {distortion: of_images.mean() for distortion, of_images in values.items()}, {}
+    best, several = values.pop(easiest), len(runs[name]) > 1
+    for other, of_other in values.items():
+        sides = (best, of_other) if metric == "accuracy" else (of_other, best)
+        spread = seed_spread(easiest, metric, *sides)
+        results[f"{easiest} against {other}"] = evaluation.paired(*sides, seed_spread=spread, same_networks=several)
+    return Judgement(_best_of(means, metric), judge(results.values()), _evidence(results, metric))
 
 
 def _best_of(values: dict[str, float], metric: str) -> str:
@@ -450,7 +439,7 @@ def _best_of(values: dict[str, float], metric: str) -> str:
 def _overfits(claim: Claim, runs: Runs) -> Judgement:
     """Do the validation losses end above where the report sees them level off (`evaluation.rise`)?"""
     this_run, rise, evidence = _rise(claim, runs)
-    return Judgement(this_run, judge([Comparison("", rise)]) if rise else OTHERWISE, evidence)
+    return Judgement(this_run, judge([rise]) if rise else OTHERWISE, evidence)
 
 
 def _rises_later(claim: Claim, runs: Runs) -> Judgement:
@@ -508,9 +497,8 @@ def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
     spread = seed_spread("validation", "loss", *validation)
     this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
     difference = evaluation.paired(baseline, final, seed_spread=spread)
-    comparison = Comparison("gap of the baseline - gap of the final network", difference)
-    verdict, (low, high) = judge([comparison]), evaluation.mean_interval(baseline, spread)
-    shown = f"{comparison.label}: {_shown(comparison.difference, 'loss')}"
+    verdict, (low, high) = judge([difference]), evaluation.mean_interval(baseline, spread)
+    shown = f"gap of the baseline - gap of the final network: {_shown(difference, 'loss')}"
     evidence = f"{shown}; dropout 0.65 raises the training loss, and so shrinks the gap"
     if verdict == SUPPORTED and low <= 0:
         evidence = f"{evidence}; the baseline does not overfit here: its gap is {low:+.2f} to {high:+.2f}"
@@ -559,12 +547,12 @@ def _lead_of_fear_and_sad(claim: Claim, runs: Runs) -> Judgement:
     those = np.isin(labels, [CLASSES.index("fear"), CLASSES.index("sad")])
     signs = np.where(those, 1, -1)
     more = evaluation.paired(signs * first, signs * second, seed_spread=RECALL_SPREAD)
-    (lead,) = comparisons(runs, _pairs(claim), "accuracy")
+    (lead,) = comparisons(runs, _pairs(claim), "accuracy").values()
     gains = first.mean(axis=0) - second.mean(axis=0)
     return Judgement(
         f"fear and sad: {gains[those].sum():+.0f} images; the other classes: {gains[~those].sum():+.0f}",
-        judge([lead, Comparison("", more)]),
-        f"lead: {_shown(lead.difference, 'accuracy')}; what fear and sad add to it minus what the others add: "
+        judge([lead, more]),
+        f"lead: {_shown(lead, 'accuracy')}; what fear and sad add to it minus what the others add: "
         f"{_shown(more, 'accuracy')}",
     )
 

@@ -7,12 +7,10 @@ seeds lie apart is assumed (`seed_spread`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from ferhelpers import calibration, evaluation
 from ferhelpers.evaluation import Difference
@@ -26,13 +24,6 @@ OTHERWISE = "trained otherwise"
 # ones by up to 0.019 and by 3 to 50 %; in the recall of a class by 0.008 to 0.044.
 DISTORTED_SPREAD = {"accuracy": 0.02, "loss": 0.25}
 RECALL_SPREAD = 0.03
-
-
-class Comparison(NamedTuple):
-    """One network against another; a positive difference says that the first is better."""
-
-    label: str
-    difference: Difference
 
 
 def seed_spread(test_set: str, metric: str, *values: np.ndarray) -> float:
@@ -51,7 +42,9 @@ def seed_spread(test_set: str, metric: str, *values: np.ndarray) -> float:
     return spread if metric == "accuracy" else spread * float(np.sqrt(np.mean([of.mean() ** 2 for of in values])))
 
 
-def comparisons(runs: Runs, pairs: Iterable[tuple[str, str, str]], metric: str, share: float = 1.0) -> list[Comparison]:
+def comparisons(
+    runs: Runs, pairs: Iterable[tuple[str, str, str]], metric: str, share: float = 1.0
+) -> dict[str, Difference]:
     """Compare networks on whole test sets.
 
     Args:
@@ -59,28 +52,34 @@ def comparisons(runs: Runs, pairs: Iterable[tuple[str, str, str]], metric: str, 
         metric: "accuracy" or "loss".
         share: of the worse network's loss, which the better one's is compared with.
 
+    Returns:
+        What was compared -> the difference; a positive one says that the first network is better.
+
     Raises:
         InputError: two networks were tested on different images.
     """
-    results = []
+    results = {}
     for better, worse, test_set in pairs:
         runs.labels(test_set, better, worse)
         a, b = (runs.per_image(name, test_set, metric) for name in (better, worse))
         sides = (a, b) if metric == "accuracy" else (share * b, a)
-        difference = evaluation.paired(*sides, seed_spread=seed_spread(test_set, metric, *sides))
-        results.append(Comparison(f"{runs.label(better)} against {runs.label(worse)} on {test_set}", difference))
+        label = f"{runs.label(better)} against {runs.label(worse)} on {test_set}"
+        results[label] = evaluation.paired(*sides, seed_spread=seed_spread(test_set, metric, *sides))
     return results
 
 
-def clear(differences: list[Difference], lacking: int = 0) -> tuple[int, int]:
+def clear(differences: Collection[Difference], lacking: int = 0) -> tuple[int, int]:
     """How many are clearly positive, and how many clearly negative.
 
     That is: the 95 % interval lies on that side of 0, and p < 0.05 after Holm's correction over all of them and over
     others that are `lacking`, whose p is 1.
     """
-    significant = multipletests([difference.p for difference in differences] + [1.0] * lacking, method="holm")[0]
-    pairs = list(zip(differences, significant))
-    return sum(s and d.low > 0 for d, s in pairs), sum(s and d.high < 0 for d, s in pairs)
+    better = worse = 0  # by hand: statsmodels' multipletests collects Python's garbage at every call
+    for rank, difference in enumerate(sorted(differences, key=lambda difference: difference.p)):
+        if difference.p * (len(differences) + lacking - rank) > 0.05:
+            break
+        better, worse = better + (difference.low > 0), worse + (difference.high < 0)
+    return better, worse
 
 
 def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
@@ -171,13 +170,9 @@ def rankings(runs: Runs) -> pd.DataFrame:
         epochs = dict.fromkeys(runs.epochs(name) for name in two)
         row = {"networks": " and ".join(runs.label(name) for name in two), "epochs": ", ".join(epochs)}
         for metric in DIGITS:
-            if not all(runs[name] for name in two):
-                cells = (NOT_RUN,) * 3
-            elif not runs.one_schedule(*two):
-                cells = (OTHERWISE,) * 3
-            else:
-                results = comparisons(runs, _report_ranking(two, metric), metric)
-                differences = [result.difference for result in results]
+            cells = (OTHERWISE if all(runs[name] for name in two) else NOT_RUN,) * 3
+            if cells[0] == OTHERWISE and runs.one_schedule(*two):
+                differences = comparisons(runs, _report_ranking(two, metric), metric).values()
                 as_reported = sum(difference.value > 0 for difference in differences)
                 cells = f"{as_reported} of {len(differences)}", *clear(differences)
             columns = f"{metric}: as in the report", f"{metric}: clearly", f"{metric}: clearly reversed"

@@ -308,33 +308,12 @@ def scores(run) -> pd.DataFrame:
     for test_set, layout in LAYOUTS:
         logits, labels = predictions(run, test_set, layout)
         share, of_images = accuracy(logits, labels), losses(logits, labels)
-        rows.append(
-            (
-                test_set,
-                layout,
-                len(labels),
-                share,
-                of_images.mean(),
-                np.median(of_images),
-                np.minimum(of_images, CAP).mean(),
-                *accuracy_interval(share, len(labels)),
-                *np.clip(mean_interval(of_images, seed_spread=0), 0, None),
-            )
-        )
-    columns = (
-        "test_set",
-        "layout",
-        "n",
-        "accuracy",
-        "loss",
-        "median_loss",
-        "capped_loss",
-        "low",
-        "high",
-        "loss_low",
-        "loss_high",
-    )
-    return pd.DataFrame(rows, columns=list(columns))
+        row = {"test_set": test_set, "layout": layout, "n": len(labels), "accuracy": share, "loss": of_images.mean()}
+        row |= {"median_loss": np.median(of_images), "capped_loss": np.minimum(of_images, CAP).mean()}
+        row["low"], row["high"] = accuracy_interval(share, len(labels))
+        row["loss_low"], row["loss_high"] = np.clip(mean_interval(of_images, seed_spread=0), 0, None)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 MEASURES = {"accuracy": correct, "loss": losses}  # of each image; their means are the metrics
@@ -360,13 +339,5 @@ def shuffled_confusion(logits, labels, seed: int = 0) -> np.ndarray:
 
     A generator that shuffles gives its images to `predict` in one order and its labels, read in a second pass, in
     another. The row sums stay right, and everything else is chance.
-
-    Args:
-        logits: float (N, 7).
-        labels: int (N,).
-        seed: of the shuffle.
-
-    Returns:
-        int (7, 7), rows true, columns predicted.
     """
     return confusion(logits, np.random.default_rng(seed).permutation(labels))

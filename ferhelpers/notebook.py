@@ -32,9 +32,8 @@ from ferhelpers.store import Results, Store
 DRAWN = "built-in drawn faces, not FER-2013"
 HERE = Path(__file__).resolve().parents[1] / "notebooks"  # not there where the package is installed elsewhere
 OTHER_SPLITS = "not FER-2013's official splits"
-NUMBER = re.compile(
-    r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|"
-)  # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
+# 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
+NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|")
 
 
 def begin(name: str, scope: dict) -> Study:
@@ -53,14 +52,9 @@ def begin(name: str, scope: dict) -> Study:
     began = time.perf_counter()
     check_backend()
     values = parameters.of_scope(scope)
-    study = Study(
-        name,
-        values,
-        data.load(
-            values["DATA"], allow_subset=values.get("SUBSET", False), splits=values.get("SPLITS", "official")
-        ).subset(values["FRACTION"]),
-        began,
-    )
+    options = {"allow_subset": values.get("SUBSET", False), "splits": values.get("SPLITS", "official")}
+    dataset = data.load(values["DATA"], **options).subset(values["FRACTION"])
+    study = Study(name, values, dataset, began)
     print(study.description())
     return study
 
@@ -297,11 +291,10 @@ def table_html(frame: pd.DataFrame, caption: str) -> str:
         frame = frame.reset_index()
     columns = [[_text(value) for value in frame.iloc[:, number]] for number in range(frame.shape[1])]
     marks = [' class="n"' if all(map(NUMBER.fullmatch, column)) else "" for column in columns]
-    names = [_escape(" ".join(_flat(column))) for column in frame.columns]
-    head = "".join(f'<th scope="col"{mark}>{name}</th>' for mark, name in zip(marks, names, strict=True))
+    head = "".join(f'<th scope="col"{mark}>{_escape(name)}</th>' for mark, name in zip(marks, frame.columns))
     body = "\n".join(
-        "<tr>" + "".join(f"<td{mark}>{_escape(text)}</td>" for mark, text in zip(marks, row, strict=True)) + "</tr>"
-        for row in zip(*columns, strict=True)
+        "<tr>" + "".join(f"<td{mark}>{_escape(text)}</td>" for mark, text in zip(marks, row)) + "</tr>"
+        for row in zip(*columns)
     )
     caption = f"<caption><span>{_escape(caption)}</span></caption>"
     return f"<table>\n{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
@@ -331,10 +324,6 @@ def _text(value) -> str:
 
 def _has_index(frame: pd.DataFrame) -> bool:
     return any(name is not None for name in frame.index.names)
-
-
-def _flat(column) -> list[str]:
-    return [str(part) for part in (column if isinstance(column, tuple) else (column,)) if str(part)]
 
 
 def _escape(text) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 from markupsafe import Markup
 from nbconvert import HTMLExporter
+from PIL import Image
 from pygments.formatters import HtmlFormatter
 
 from ferhelpers.errors import InputError
@@ -99,11 +99,10 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
         entries.append({"title": title, "question": question, "page": page, "note": note})
         if record:
             records.append(record)
-            figures += [
-                {**figure, **_size(output / "figures" / f"{figure['name']}.png"), "page": page}
-                for figure in record["figures"]
-                if figure["main"]
-            ]
+            for figure in record["figures"]:
+                if figure["main"]:
+                    with Image.open(output / "figures" / f"{figure['name']}.png") as image:
+                        figures.append({**figure, "width": image.width, "height": image.height, "page": page})
     figures.sort(key=lambda figure: [*LEADING, figure["name"]].index(figure["name"]))
     text = render(
         "index.html.j2",
@@ -152,10 +151,8 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
         "Data": [record["data"]["banner"] for record in records],
         "Hardware": [hardware(environment) for environment in training],
         "Precision": [f"{environment['precision']}, {environment['backend']} backend" for environment in training],
-        "Versions": [", ".join(f"{name} {value}" for name, value in versions.items())],
-        "Asked for" if stored else "Settings": [
-            ", ".join(f"{name} {_unique(values)}" for name, values in settings.items())
-        ],
+        "Versions": [_listed(versions)],
+        "Asked for" if stored else "Settings": [_listed({name: _unique(values) for name, values in settings.items()})],
     }
     return [(name, _unique(values, "; ")) for name, values in facts.items() if any(values)]
 
@@ -174,7 +171,7 @@ def _trainings(folders: set[Path]) -> str:
                 "Weights": f"{config['parameters']:,}",
                 "Precision": environment["precision"],
                 "Made on": hardware(environment),
-                "With": ", ".join(f"{name} {value}" for name, value in environment["versions"].items()),
+                "With": _listed(environment["versions"]),
                 "Data": config["data"]["fingerprint"][:12],
                 "Made by": config["command"],
             }
@@ -190,11 +187,8 @@ def _style() -> Markup:
     return Markup("\n".join([(TEMPLATES / "style.css").read_text(), light, dark, own]))
 
 
-def _size(png: Path) -> dict:
-    """Width and height of a PNG in pixels, from its header."""
-    with open(png, "rb") as file:
-        width, height = struct.unpack(">II", file.read(24)[16:])
-    return {"width": width, "height": height}
+def _listed(values: dict) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _unique(values: list, separator: str = " | ") -> str:

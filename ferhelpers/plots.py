@@ -29,26 +29,13 @@ from ferhelpers.data import CLASSES
 WIDTH = 6.0  # inches; 660 pixels at DPI 110
 DPI = 110
 PALETTE = seaborn.color_palette("colorblind")
-PUBLISHED = {
-    "marker": "D",
-    "markersize": 6,
-    "linestyle": "none",
-    "color": "black",
-    "markerfacecolor": "white",
-    "zorder": 4,
-}
+PUBLISHED = {"markersize": 6, "markerfacecolor": "white", "zorder": 4, "label": "report"}  # of black diamonds, "kD"
 STYLE = {
     **seaborn.axes_style("whitegrid"),
     "figure.dpi": DPI,
-    "font.size": 11,
-    "axes.titlesize": 11,
-    "axes.labelsize": 11,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 11),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 10),
+    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right"), False),
     "axes.edgecolor": "0.6",
     "grid.color": "0.9",
 }
@@ -140,11 +127,7 @@ def image_sheet(images: np.ndarray, titles, columns: int = 7) -> Figure:
 
 @styled
 def image_rows(rows: dict[str, np.ndarray], titles) -> Figure:
-    """Show the same images in several treatments, one labelled row each.
-
-    Serves the samples of the distortions (Figures 2-6; rows: original, then each distortion), their severities (rows:
-    distortions, columns: severities), and Grad-CAM (Figures 8 and 9, the 17 layers, the dropout comparison; rows: the
-    faces, then overlays by layer).
+    """Show the same images in several treatments, one labelled row each (Figures 2-6, 8 and 9 of the report).
 
     Args:
         rows: label -> uint8 (n, H, W) or (n, H, W, 3), 0..255; every row has the same n, H and W.
@@ -201,20 +184,9 @@ def confusion_matrices(matrices: dict[str, np.ndarray], classes) -> Figure:
     panels = figure.subplots(len(matrices), squeeze=False)[:, 0]
     for axes, (title, counts) in zip(panels, matrices.items()):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        seaborn.heatmap(
-            shares,
-            vmin=0,
-            vmax=1,
-            cmap="Blues",
-            annot=counts,
-            fmt="d",
-            annot_kws={"fontsize": 11},
-            ax=axes,
-            xticklabels=classes,
-            yticklabels=classes,
-            linewidths=1,
-            cbar_kws={"label": "share of the true class"},
-        )
+        names = {"xticklabels": classes, "yticklabels": classes, "cbar_kws": {"label": "share of the true class"}}
+        numbers = {"annot": counts, "fmt": "d", "annot_kws": {"fontsize": 11}}
+        seaborn.heatmap(shares, vmin=0, vmax=1, cmap="Blues", linewidths=1, ax=axes, **names, **numbers)
         axes.collections[0].colorbar.outline.set_visible(False)
         hits, total = np.trace(counts), counts.sum()
         axes.set_title(f"{title}\n{hits:,} of {total:,} on the diagonal ({hits / total:.1%})")
@@ -238,24 +210,16 @@ def level_curves(frame: pd.DataFrame, quantity: str, factor: str) -> Figure:
     ticks = ["\n".join([level, *textwrap.wrap(how, 6)]) for level, _, how in named]
     line = "-" if len({how for *_, how in named}) == 1 else ""  # between networks of several schedules nothing runs
     lines = math.ceil(len(sets) / 2)
-    figure = Figure(
-        (WIDTH, 0.5 + lines * (1.85 + 0.15 * max(tick.count("\n") + 1 for tick in ticks))), layout="constrained"
-    )
+    height = 2.0 + 0.15 * max(tick.count("\n") for tick in ticks)
+    figure = Figure((WIDTH, 0.5 + lines * height), layout="constrained")
     panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, sets):
         rows = frame[frame.test_set == name]
         places = np.arange(len(rows))
         interval = [rows.measured - rows.low, rows.high - rows.measured]
-        axes.errorbar(
-            places,
-            rows.measured,
-            interval,
-            color=PALETTE[0],
-            fmt=f"o{line}",
-            capsize=3,
-            label="this run, 95 % interval",
-        )
-        axes.plot(places, rows.published, **PUBLISHED, label="report")
+        look = {"color": PALETTE[0], "fmt": f"o{line}", "capsize": 3, "label": "this run, 95 % interval"}
+        axes.errorbar(places, rows.measured, interval, **look)
+        axes.plot(places, rows.published, "kD", **PUBLISHED)
         axes.set_xticks(places, ticks)
         axes.set_title(_spaced(name))
         axes.margins(x=0.12, y=0.1)
@@ -321,7 +285,7 @@ def _bars(frame, group, series, quantity):
     points = quantity == "loss"  # one may be a hundred times another
     places = _grouped_bars(axes, table("measured"), table("low"), table("high"), points)
     if "published" in frame:
-        axes.plot(table("published").to_numpy().T.ravel(), np.ravel(places), **PUBLISHED, label="report")
+        axes.plot(table("published").to_numpy().T.ravel(), np.ravel(places), "kD", **PUBLISHED)
     axes.set_xlabel(f"{quantity} (this run: {'points' if points else 'bars'} with 95 % intervals)")
     if points:
         axes.set_xscale("log")

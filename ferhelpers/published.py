@@ -80,12 +80,12 @@ def published(table: str | None = None) -> pd.DataFrame:
     return frame[frame["table"] == table].reset_index(drop=True)
 
 
-@functools.cache
 def test_set(table: str) -> str:
     """The test set of one of Tables 3 to 20, in words: "salt pepper"."""
     return published(table).test_set.iloc[0].replace("_", " ")
 
 
+@functools.cache
 def by_network() -> pd.DataFrame:
     """Accuracy and loss of each network on each test set; the index is (experiment, test_set)."""
     keys = ["experiment", "test_set"]

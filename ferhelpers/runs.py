@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ class Predictions:
         return labels if whole else labels[distortions.section("gaussian_noise", len(labels))]
 
 
-class Run:
+class Run(Predictions):
     """A finished training, read from its folder; each file is checked against the manifest when it is first read."""
 
     def __init__(self, folder: Path):
@@ -85,13 +86,10 @@ class Run:
         """What `evaluation.scores` says of its logits."""
         return pd.DataFrame(json.loads(self._read("metrics.json")))
 
-    def logits(self, test_set: str) -> np.ndarray:
-        """float32 (N, 7) of one test set (see Predictions)."""
-        return self._predictions.logits(test_set)
-
-    def labels(self, test_set: str) -> np.ndarray:
-        """uint8 (N,) of one test set (see Predictions)."""
-        return self._predictions.labels(test_set)
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What predictions.npz holds (see Predictions)."""
+        return self._arrays("predictions.npz")
 
     @property
     def layers(self) -> list[str]:
@@ -115,10 +113,6 @@ class Run:
 
         self._read("model.keras")
         return keras.saving.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
-
-    @cached_property
-    def _predictions(self) -> Predictions:
-        return Predictions(self._arrays("predictions.npz"))
 
     def _arrays(self, name: str) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(self._read(name)), allow_pickle=False) as file:
@@ -154,13 +148,15 @@ class Runs(dict[str, list[Run]]):
         """The first seed of every experiment that was run."""
         return {name: seeds[0] for name, seeds in self.items() if seeds}
 
+    def where(self, fits: Callable[[str, Run], bool]) -> Runs:
+        """Those runs that fit, by the name of their experiment and by themselves."""
+        return Runs({name: [run for run in seeds if fits(name, run)] for name, seeds in self.items()})
+
     def trained_as(self, experiments: dict[str, Experiment]) -> Runs:
         """Those runs that had the schedule of the experiment of their name (`Experiment.followed_by`)."""
-
-        def followed(name: str, run: Run) -> bool:
-            return name in experiments and experiments[name].followed_by(run.config["experiment"])
-
-        return Runs({name: [run for run in seeds if followed(name, run)] for name, seeds in self.items()})
+        return self.where(
+            lambda name, run: name in experiments and experiments[name].followed_by(run.config["experiment"])
+        )
 
     def as_reported(self) -> Runs:
         """Those runs that had the report's schedule and, for EfficientNet, pre-trained weights."""
@@ -168,10 +164,7 @@ class Runs(dict[str, list[Run]]):
 
     def on_fer2013(self) -> Runs:
         """Those runs whose images are FER-2013's."""
-        forms = ("csv", "folder")
-        return Runs(
-            {name: [run for run in seeds if run.config["data"]["form"] in forms] for name, seeds in self.items()}
-        )
+        return self.where(lambda name, run: run.config["data"]["form"] in ("csv", "folder"))
 
     def one_schedule(self, *names: str) -> bool:
         """Whether those of these experiments that were run had one `study_epochs` and one `experiments.PACE`."""
@@ -245,13 +238,10 @@ class Runs(dict[str, list[Run]]):
     def scores(self, name: str) -> pd.DataFrame:
         """What `evaluation.scores` says of an experiment that was run, mean over its seeds, by (test_set, layout).
 
-        And the least and the most of accuracy and loss over them. With several seeds an interval covers the choice of
-        test images and of seeds; with one, that of the images alone.
+        With several seeds an interval covers the choice of images and of seeds; with one, that of the images alone.
         """
-        by_set = pd.concat([run.metrics for run in self[name]]).groupby(["test_set", "layout"], sort=False)
-        frame = by_set.mean()
-        for metric in INTERVALS:
-            frame[f"{metric}_least"], frame[f"{metric}_most"] = by_set[metric].min(), by_set[metric].max()
+        metrics = pd.concat([run.metrics for run in self[name]])
+        frame = metrics.groupby(["test_set", "layout"], sort=False).mean()
         if len(self[name]) > 1:
             for test_set, layout in frame.index:
                 predictions = [evaluation.predictions(run, test_set, layout) for run in self[name]]

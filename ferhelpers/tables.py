@@ -6,6 +6,7 @@ covers the choice of test images and of seeds (recalls: of images); with one, th
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -53,16 +54,16 @@ def _beside(tables: list[str], runs: Runs, layout: str) -> pd.DataFrame:
     rows = []
     for line in lines.itertuples():
         row = {"test set": line.test_set} if layout == "whole" or line.factor == "baseline" else {}
-        row |= {} if line.factor == "baseline" else {_varied(line): _level(runs, line)}
+        if line.factor != "baseline":
+            row["network" if line.factor == "model" else line.factor] = _level(runs, line)
         for metric, digits in DIGITS.items():
             value, measured, difference = getattr(line, metric), NOT_RUN, NOT_RUN
             if line.experiment in scores:
-                layouts = dict.fromkeys(distortions.NAMES, layout)
-                of_line = scores[line.experiment].loc[(line.test_set, layouts.get(line.test_set, "whole"))]
+                of_line = in_layout(scores[line.experiment], line.test_set, layout)
                 measured = f"{of_line[metric]:.{digits}f} ({_span(*of_line[INTERVALS[metric]], digits)})"
                 difference = f"{of_line[metric] - value:+.{digits}f}"
-            columns = f"{metric}: report", f"{metric}: here", f"{metric}: difference"
-            row |= zip(columns, (f"{value:.{digits}f}", measured, difference))
+            row[f"{metric}: report"] = f"{value:.{digits}f}"
+            row |= {f"{metric}: here": measured, f"{metric}: difference": difference}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -86,7 +87,7 @@ def levels(tables: list[str], runs: Runs, metric: str) -> pd.DataFrame:
     for line in lines.itertuples():
         level, measured = _level(runs, line), (np.nan,) * 3
         if line.experiment in scores:
-            measured = in_report_layout(scores[line.experiment], line.test_set)[[metric, *INTERVALS[metric]]]
+            measured = in_layout(scores[line.experiment], line.test_set)[[metric, *INTERVALS[metric]]]
         else:
             level += f", {NOT_RUN}"
         rows.append((line.test_set, level, *measured, getattr(line, metric)))
@@ -101,33 +102,24 @@ def overview(runs: Runs) -> pd.DataFrame:
         clean test set (report | this run, and the 95 % interval of the accuracy), accuracy on PrivateTest, accuracy and
         loss on the distorted test set (the five sections together).
     """
-    clean = by_network().xs("clean", level="test_set")
+    header = (
+        "network, epochs, seeds, accuracy: report, accuracy: this run, accuracy: 95 % interval, "
+        "loss: report, loss: this run, PrivateTest accuracy, distorted accuracy, distorted loss"
+    )
     rows = []
     for name in dict.fromkeys([*NETWORKS, *runs]):
-        reported = dict.fromkeys(DIGITS, NOT_PUBLISHED)
-        if name in clean.index:
-            reported = {metric: f"{clean.loc[name, metric]:.{digits}f}" for metric, digits in DIGITS.items()}
-        row = {
-            "network": runs.label(name),
-            "epochs": runs.epochs(name),
-            "seeds": len(runs[name]),
-            "accuracy: report": reported["accuracy"],
-            "loss: report": reported["loss"],
-        }
+        cells = [NOT_RUN] * 6
         if runs[name]:
             scores = runs.scores(name).xs("whole", level="layout")
-            row |= {
-                "accuracy: this run": f"{scores.accuracy['clean']:.3f}",
-                "accuracy: 95 % interval": _span(scores.low["clean"], scores.high["clean"], 3),
-                "loss: this run": f"{scores.loss['clean']:.2f}",
-                "PrivateTest accuracy": f"{scores.accuracy['private']:.3f}",
-                "distorted accuracy": f"{scores.accuracy['distorted_overall']:.3f}",
-                "distorted loss": f"{scores.loss['distorted_overall']:.2f}",
-            }
-        rows.append(row)
-    measured = ("accuracy: report", "accuracy: this run", "accuracy: 95 % interval", "loss: report", "loss: this run")
-    distorted = ("PrivateTest accuracy", "distorted accuracy", "distorted loss")
-    return _table(("network", "epochs", "seeds", *measured, *distorted), rows)
+            interval = _span(scores.low["clean"], scores.high["clean"], 3)
+            accuracy, private, distorted = (
+                f"{scores.accuracy[test_set]:.3f}" for test_set in ("clean", "private", "distorted_overall")
+            )
+            losses = [f"{scores.loss[test_set]:.2f}" for test_set in ("clean", "distorted_overall")]
+            cells = [accuracy, interval, losses[0], private, distorted, losses[1]]
+        accuracy, loss = (_reported(name, metric) for metric in DIGITS)
+        rows.append((runs.label(name), runs.epochs(name), len(runs[name]), accuracy, *cells[:2], loss, *cells[2:]))
+    return _table(header, rows)
 
 
 def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
@@ -143,10 +135,10 @@ def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
     lines, digits = by_network()[metric], DIGITS[metric]
     rows = []
     for name in dict.fromkeys([*NETWORKS, *runs]):
-        scores = runs.scores(name) if runs[name] else None
+        measured = six(runs, name)[metric] if runs[name] else {}
         row = {"network": runs.label(name), "epochs": runs.epochs(name), "seeds": len(runs[name])}
         for test_set in TEST_SETS:
-            cell = NOT_RUN if scores is None else f"{in_report_layout(scores, test_set)[metric]:.{digits}f}"
+            cell = f"{measured[test_set]:.{digits}f}" if runs[name] else NOT_RUN
             if (name, test_set) in lines.index:
                 cell += f" ({lines[name, test_set]:.{digits}f})"
             row[test_set.replace("_", " ")] = cell
@@ -156,12 +148,9 @@ def six_sets(runs: Runs, metric: str) -> pd.DataFrame:
 
 def sizes(runs: Runs) -> pd.DataFrame:
     """How large each network is: network, epochs ("55 of 55"), parameters."""
-    rows = [
-        {"network": runs.label(name), "epochs": runs.epochs(name)}
-        | ({"parameters": f"{runs[name][0].config['parameters']:,}"} if runs[name] else {})
-        for name in runs
-    ]
-    return _table(("network", "epochs", "parameters"), rows)
+    sizes = {name: f"{run.config['parameters']:,}" for name, run in runs.first().items()}
+    rows = [(runs.label(name), runs.epochs(name), sizes.get(name, NOT_RUN)) for name in runs]
+    return _table("network, epochs, parameters", rows)
 
 
 def readings(runs: Runs) -> pd.DataFrame:
@@ -172,31 +161,28 @@ def readings(runs: Runs) -> pd.DataFrame:
         report's layout, and how far they are from the report's: the mean distance of the accuracies, and the mean
         factor between the losses (1 where they are equal).
     """
-    lines = published().drop_duplicates(["experiment", "test_set"]).set_index(["experiment", "test_set"])
     rows = []
     for network in ("final", "blocks_1", "blocks_2"):
-        report = lines.loc[network].loc[list(TEST_SETS), list(DIGITS)]
-        rows.append({"network": NETWORKS[network], "reading": "the report", **_pairs(report)})
+        report = by_network().loc[network]
+        rows.append({"network": NETWORKS[network], "reading": "the report", **pairs(report)})
         for name in runs:
             if network_of(name) != network or not runs[name]:
                 continue
-            scores = runs.scores(name)
-            here = pd.DataFrame(
-                {test_set: in_report_layout(scores, test_set)[list(DIGITS)] for test_set in TEST_SETS}
-            ).T
-            factors = np.exp(np.abs(np.log(here.loss.astype(float) / report.loss)))
+            here = six(runs, name)
+            factors = np.exp(np.abs(np.log(here.loss / report.loss)))
             rows.append(
                 {"network": NETWORKS[network], "reading": name.removeprefix(f"{network}_").replace("_", ", ")}
-                | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **_pairs(here)}
+                | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **pairs(here)}
                 | {"distance: accuracy": f"{np.abs(here.accuracy - report.accuracy).mean():.3f}"}
                 | {"factor: loss": f"{factors.mean():.2f}"}
             )
     return pd.DataFrame(rows).fillna("–")
 
 
-def _pairs(frame: pd.DataFrame) -> dict[str, str]:
-    """Test set -> "accuracy / loss"."""
-    return {line.Index.replace("_", " "): f"{line.accuracy:.3f} / {line.loss:.2f}" for line in frame.itertuples()}
+def pairs(frame: pd.DataFrame) -> dict[str, str]:
+    """Test set -> "accuracy / loss", of a frame with one row for each of TEST_SETS, or for more."""
+    lines = frame.loc[list(TEST_SETS)].itertuples()
+    return {line.Index.replace("_", " "): f"{line.accuracy:.3f} / {line.loss:.2f}" for line in lines}
 
 
 def turning_points(runs: Runs) -> pd.DataFrame:
@@ -207,27 +193,16 @@ def turning_points(runs: Runs) -> pd.DataFrame:
         loss at the end; the report's loss on clean test images, and the last epoch at which the validation loss was at
         or below it.
     """
-    columns = (
-        "network",
-        "epochs",
-        "lowest",
-        "at epoch",
-        "at the end",
-        "report: test loss",
-        "last epoch at or below it",
-    )
-    losses = by_network().xs("clean", level="test_set").loss
     rows = []
     for name in runs:
-        report_loss = f"{losses[name]:.2f}" if name in losses else NOT_PUBLISHED
-        row = {"network": runs.label(name), "epochs": runs.epochs(name), "report: test loss": report_loss}
+        cells = [NOT_RUN] * 4
         if runs[name]:
             curve = runs[name][0].history.set_index("epoch").val_loss
-            below = curve.index[curve <= losses.get(name, 0)]
-            row |= {"lowest": f"{curve.min():.2f}", "at epoch": curve.idxmin(), "at the end": f"{curve.iloc[-1]:.2f}"}
-            row["last epoch at or below it"] = below[-1] if len(below) else "–"
-        rows.append(row)
-    return _table(columns, rows)
+            below = curve.index[curve <= by_network().loss.get((name, "clean"), 0)]
+            cells = [f"{curve.min():.2f}", curve.idxmin(), f"{curve.iloc[-1]:.2f}", below[-1] if len(below) else "–"]
+        rows.append((runs.label(name), runs.epochs(name), *cells[:3], _reported(name, "loss"), cells[3]))
+    header = "network, epochs, lowest, at epoch, at the end, report: test loss, last epoch at or below it"
+    return _table(header, rows)
 
 
 def class_recalls(runs: Runs) -> pd.DataFrame:
@@ -271,28 +246,18 @@ def loss_tails(runs: Runs) -> pd.DataFrame:
         (no loss above `evaluation.CAP`), 99th percentile, largest loss of an image, and the share of the sum that the
         one per cent of images with the largest losses carry.
     """
-    columns = (
-        "test set",
-        "network",
-        "mean",
-        "median",
-        "capped mean",
-        "99th percentile",
-        "largest",
-        "share of the top 1 %",
-    )
     rows = []
-    for test_set in TEST_SETS:
-        for name in runs:
-            row = {"test set": test_set, "network": runs.label(name)}
-            if runs[name]:
-                losses = np.sort(runs.per_image(name, test_set, "loss")[0])
-                capped = np.minimum(losses, evaluation.CAP).mean()
-                numbers = losses.mean(), np.median(losses), capped, np.quantile(losses, 0.99), losses[-1]
-                row |= zip(columns[2:], (f"{number:,.2f}" for number in numbers))
-                row["share of the top 1 %"] = f"{losses[-max(1, len(losses) // 100) :].sum() / losses.sum():.0%}"
-            rows.append(row)
-    return _table(columns, rows)
+    for test_set, name in itertools.product(TEST_SETS, runs):
+        cells = []
+        if runs[name]:
+            losses = np.sort(runs.per_image(name, test_set, "loss")[0])
+            capped = np.minimum(losses, evaluation.CAP).mean()
+            numbers = losses.mean(), np.median(losses), capped, np.quantile(losses, 0.99), losses[-1]
+            share = losses[-max(1, len(losses) // 100) :].sum() / losses.sum()
+            cells = [*(f"{number:,.2f}" for number in numbers), f"{share:.0%}"]
+        rows.append((test_set, runs.label(name), *cells))
+    header = "test set, network, mean, median, capped mean, 99th percentile, largest, share of the top 1 %"
+    return _table(header, rows)
 
 
 def calibration_table(runs: Runs) -> pd.DataFrame:
@@ -326,20 +291,18 @@ def public_and_private(runs: Runs) -> pd.DataFrame:
         DataFrame, one row a network (its first seed): network, accuracy on PublicTest and on PrivateTest, difference
         (private minus public), its 95 % interval (of two independent shares, by Newcombe's method), loss on both.
     """
-    accuracies = "PublicTest accuracy", "PrivateTest accuracy", "difference", "95 % interval"
-    columns = ("network", *accuracies, "PublicTest loss", "PrivateTest loss")
     rows = []
     for name in runs:
-        row = {"network": runs.label(name)}
+        cells = []
         if runs[name]:
             scores = runs[name][0].metrics.set_index("test_set")
             public, private = scores.loc["clean"], scores.loc["private"]
             low, high = evaluation.difference_interval(private.accuracy, private.n, public.accuracy, public.n)
-            difference = f"{private.accuracy - public.accuracy:+.3f}", f"{low:+.3f} to {high:+.3f}"
-            cells = f"{public.accuracy:.3f}", f"{private.accuracy:.3f}", *difference
-            row |= zip(columns[1:], (*cells, f"{public.loss:.2f}", f"{private.loss:.2f}"))
-        rows.append(row)
-    return _table(columns, rows)
+            cells = [f"{public.accuracy:.3f}", f"{private.accuracy:.3f}", f"{private.accuracy - public.accuracy:+.3f}"]
+            cells += [f"{low:+.3f} to {high:+.3f}", f"{public.loss:.2f}", f"{private.loss:.2f}"]
+        rows.append((runs.label(name), *cells))
+    accuracies = "PublicTest accuracy, PrivateTest accuracy, difference, 95 % interval"
+    return _table(f"network, {accuracies}, PublicTest loss, PrivateTest loss", rows)
 
 
 def sections_and_whole(runs: Runs) -> pd.DataFrame:
@@ -352,18 +315,17 @@ def sections_and_whole(runs: Runs) -> pd.DataFrame:
         section makes it a little larger).
     """
     scores = [run.metrics.set_index(["test_set", "layout"]) for seeds in runs.values() for run in seeds]
-    differences = ("mean difference", "least", "most")
-    columns = ("distortion", "images", "networks", *differences, "standard error by chance")
-    rows = [{"distortion": name} for name in distortions.NAMES]
-    for row in rows if scores else ():
-        name = row["distortion"]
-        whole, section = (np.array([frame.accuracy[name, part] for frame in scores]) for part in ("whole", "section"))
-        n, total, share = scores[0].n[name, "section"], scores[0].n[name, "whole"], whole.mean()
-        of_networks = section - whole
-        numbers = of_networks.mean(), of_networks.min(), of_networks.max()
-        row |= {"images": n, "networks": len(scores), **dict(zip(differences, (f"{x:+.3f}" for x in numbers)))}
-        row["standard error by chance"] = math.sqrt(share * (1 - share) * (1 / n - 1 / total))
-    return _table(columns, rows)
+    rows = []
+    for name in distortions.NAMES:
+        cells = []
+        if scores:
+            whole, section = (np.array([of.accuracy[name, part] for of in scores]) for part in ("whole", "section"))
+            n, total = (scores[0].n[name, part] for part in ("section", "whole"))
+            share, distances = whole.mean(), section - whole
+            cells = [f"{distance:+.3f}" for distance in (distances.mean(), distances.min(), distances.max())]
+            cells = [n, len(scores), *cells, math.sqrt(share * (1 - share) * (1 / n - 1 / total))]
+        rows.append((name, *cells))
+    return _table("distortion, images, networks, mean difference, least, most, standard error by chance", rows)
 
 
 def accuracy_without(runs: Runs, dataset: Dataset) -> pd.DataFrame:
@@ -376,31 +338,31 @@ def accuracy_without(runs: Runs, dataset: Dataset) -> pd.DataFrame:
         DataFrame, one row a network (its first seed) and split: network, test split, accuracy, images left, accuracy on
         these, difference, accuracy on the images that are not left (NaN where there are none).
     """
-    left = ("images that training lacks", "accuracy on these", "difference", "accuracy on the others")
-    columns = ("network", "test set", "accuracy", *left)
     images = duplicates.find(dataset)
     trained = images.picture[images.split == "training"]
     rows = []
-    for name in runs:
-        for test_set, split in (("clean", "public"), ("private", "private")):
-            row = {"network": runs.label(name), "test set": test_set}
-            if runs[name]:
-                hits = runs.per_image(name, test_set, "accuracy")[0]
-                known = images.picture[images.split == split].isin(trained)
-                new, others = hits[~known], hits[known].mean() if known.any() else np.nan
-                row |= zip(columns[2:], (hits.mean(), len(new), new.mean(), new.mean() - hits.mean(), others))
-            rows.append(row)
-    return _table(columns, rows)
+    for name, (test_set, split) in itertools.product(runs, {"clean": "public", "private": "private"}.items()):
+        cells = []
+        if runs[name]:
+            hits = runs.per_image(name, test_set, "accuracy")[0]
+            known = images.picture[images.split == split].isin(trained)
+            new, others = hits[~known], hits[known].mean() if known.any() else np.nan
+            cells = [hits.mean(), len(new), new.mean(), new.mean() - hits.mean(), others]
+        rows.append((runs.label(name), test_set, *cells))
+    left = "images that training lacks, accuracy on these, difference, accuracy on the others"
+    return _table(f"network, test set, accuracy, {left}", rows)
 
 
-def _table(columns: tuple[str, ...], rows: list[dict]) -> pd.DataFrame:
-    """A table with these columns, which says "not run" where a row lacks one."""
-    return pd.DataFrame([[row.get(column, NOT_RUN) for column in columns] for row in rows], columns=list(columns))
+def _table(header: str, rows: list[tuple]) -> pd.DataFrame:
+    """A table with these columns; what a row lacks at its end was not run."""
+    columns = header.split(", ")
+    return pd.DataFrame([(*row, *[NOT_RUN] * (len(columns) - len(row))) for row in rows], columns=columns)
 
 
-def _varied(line) -> str:
-    """What a published line's table varies."""
-    return "network" if line.factor == "model" else line.factor
+def _reported(name: str, metric: str) -> str:
+    """The report's number on clean test images."""
+    numbers = by_network()[metric]
+    return f"{numbers[name, 'clean']:.{DIGITS[metric]}f}" if (name, "clean") in numbers else NOT_PUBLISHED
 
 
 def _level(runs: Runs, line) -> str:
@@ -408,9 +370,15 @@ def _level(runs: Runs, line) -> str:
     return runs.label(line.experiment) if line.factor == "model" else line.level + runs.schedule(line.experiment)
 
 
-def in_report_layout(scores: pd.DataFrame, test_set: str) -> pd.Series:
-    """The row of `Runs.scores` that the report's number stands beside: for a distortion, its section."""
-    return scores.loc[(test_set, "section" if test_set in distortions.NAMES else "whole")]
+def six(runs: Runs, name: str) -> pd.DataFrame:
+    """An experiment that was run on the report's six test sets, in its layout: the rows of `Runs.scores`."""
+    scores = runs.scores(name)
+    return pd.DataFrame({test_set: in_layout(scores, test_set) for test_set in TEST_SETS}).T
+
+
+def in_layout(scores: pd.DataFrame, test_set: str, distorted: str = "section") -> pd.Series:
+    """The row of `Runs.scores` of a test set: of a distortion its section, as in the report, or the "whole"."""
+    return scores.loc[(test_set, distorted if test_set in distortions.NAMES else "whole")]
 
 
 def _span(low: float, high: float, digits: int) -> str:

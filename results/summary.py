@@ -3,6 +3,7 @@
 python results/summary.py
 """
 
+import functools
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 from ferhelpers import claims, defects, parameters, plots, tables
 from ferhelpers.environment import hardware
 from ferhelpers.experiments import Settings, everything, readings
-from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, published_value
+from ferhelpers.published import DIGITS, NETWORKS, by_network
 from ferhelpers.runs import NOT_RUN, Runs
 from ferhelpers.store import Results
 
@@ -30,16 +31,11 @@ EARLIER = ", every convolution normalised"  # `experiments.readings`: "earlier"
 SCHEDULES = {"full": "The report's protocol", "fast": "The short schedule"}
 
 
-def trained(profile: str) -> Runs:
-    """The stored runs that were trained by a profile, by the name of their experiment."""
+@functools.cache
+def trained(profile: str = "") -> Runs:
+    """The stored runs that were trained by a profile, or those of `experiments.readings`."""
     results = Results(RESULTS)
-    asked = everything(Settings.from_parameters(parameters.read_profile(profile)))
-    return results.find_all(asked, results.runs[0].config["data"]["fingerprint"]).trained_as(asked)
-
-
-def trained_readings() -> Runs:
-    """The stored runs of `experiments.readings`."""
-    results, asked = Results(RESULTS), readings(Settings())
+    asked = everything(Settings.from_parameters(parameters.read_profile(profile))) if profile else readings(Settings())
     return results.find_all(asked, results.runs[0].config["data"]["fingerprint"]).trained_as(asked)
 
 
@@ -49,7 +45,7 @@ def results_page() -> str:
     for profile, title in SCHEDULES.items():
         runs = trained(profile)
         parts += [f"## {title} (`--profile {profile}`)", *_trainings(runs)]
-    tried = trained_readings()
+    tried = trained()
     parts += [
         "## Readings of how the report trained",
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
@@ -58,20 +54,13 @@ def results_page() -> str:
         "## Readings of its Gaussian noise",
         "Accuracy / loss on the images that the report laid its noise on, the nearest in accuracy first:",
         _markdown(defects.noise_readings(tried)),
-        *_draws(),
+        "## How much a draw of the noise matters",
+        f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):",
+        _markdown(draws.summary(pd.read_csv(draws.TABLE))),
         "## Claims",
-        _markdown(_verdicts().drop(columns=["evidence", "epochs"])),
+        _markdown(claims.verdicts(trained("full"), short=trained("fast")).drop(columns=["evidence", "epochs"])),
     ]
     return "\n\n".join(parts)
-
-
-def _draws() -> list[str]:
-    """How much a draw of a distortion matters, where it was measured."""
-    if not draws.TABLE.exists():
-        return []
-    table = draws.summary(pd.read_csv(draws.TABLE))
-    text = f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):"
-    return ["## How much a draw of the noise matters", text, _markdown(table)]
 
 
 def _trainings(runs: Runs) -> list[str]:
@@ -92,20 +81,15 @@ def _trainings(runs: Runs) -> list[str]:
 def answer() -> str:
     """The findings in short, and the report's final network beside the one trained here and the best one here."""
     full, short = trained("full"), trained("fast")
-    ours = {"": full["final"], ", short schedule": short["final"], EARLIER: trained_readings()["final_earlier"]}
+    ours = {"": full["final"], ", short schedule": short["final"], EARLIER: trained()["final_earlier"]}
     how, here = next((how, seeds) for how, seeds in ours.items() if seeds)
     networks = {f"the same network here{how}": here}
     if every := [(name, seeds) for runs in (full, short) for name, seeds in runs.items() if seeds]:
         name, seeds = max(every, key=lambda pair: Runs([pair]).scores(pair[0]).accuracy["clean", "whole"])
         networks[f"the best here: {NETWORKS[name]}"] = seeds
-    columns = {"the report's final network": [_numbers(published_value, "final", name) for name in TEST_SETS]}
-    for label, seeds in networks.items():
-        scores = Runs(shown=seeds).scores("shown")
-        columns[label] = [
-            _numbers(lambda _, name, metric, scores=scores: tables.in_report_layout(scores, name)[metric], "", name)
-            for name in TEST_SETS
-        ]
-    table = pd.DataFrame({"accuracy / loss": [name.replace("_", " ") for name in TEST_SETS], **columns})
+    columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
+    columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
+    table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
     figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
     sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
     bullets = "\n".join(f"- {sentence}" for sentence in sentences)
@@ -140,19 +124,10 @@ def findings() -> str:
     )
 
 
-def _verdicts() -> pd.DataFrame:
-    return claims.verdicts(trained("full"), short=trained("fast"))
-
-
-def _numbers(value, name: str, test_set: str) -> str:
-    return f"{value(name, test_set, 'accuracy'):.3f} / {value(name, test_set, 'loss'):.2f}"
-
-
 def draw() -> None:
     """The figure of the project's README: accuracy on six test sets."""
-    runs = trained("full")
-    runs = runs if runs["final"] else trained("fast")
-    runs = runs if runs["final"] else Runs(final=trained_readings()["final_earlier"])
+    candidates = trained("full"), trained("fast"), Runs(final=trained()["final_earlier"])
+    runs = next(runs for runs in candidates if runs["final"])
     frame = tables.levels([str(number) for number in range(15, 21)], runs.only("final"), "accuracy")
     FIGURE.write_bytes(plots.png(plots.model_bars(frame, "accuracy")))
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from ferhelpers import calibration, comparisons, evaluation, tables
+from ferhelpers import calibration, evaluation, tables
 from ferhelpers.errors import InputError
 from ferhelpers.runs import Runs
 
@@ -61,14 +61,6 @@ def test_the_temperature_is_the_best_there_is(seed, scale):
 def test_wrong_shapes_are_refused():
     with pytest.raises(InputError, match="are needed"):
         calibration.temperature(np.zeros((3, 6)), np.zeros(3, int))
-
-
-def test_a_network_that_was_not_run_is_left_out_or_named():
-    runs = Runs(final=[fake_runs.FakeRun(0.6)], baseline=[])
-    assert set(tables.calibration_table(runs).network) == {"final"}
-    missing = comparisons.loss_gaps(runs, "final", "baseline")
-    assert missing.to_dict("records") == [{"network": "baseline", "result": "not run"}]
-    assert set(tables.calibration_table(Runs(final=[])).result) == {"not run"}
 
 
 def test_table_shows_each_network_on_each_set():

@@ -208,8 +208,10 @@ def test_recalls_to_draw_are_those_of_the_classes():
 
 def test_what_lacks_a_run_is_a_table_that_says_so():
     runs = Runs(final=[FakeRun(0.6)], baseline=[])
-    missing = comparisons.compared(runs, "final", "baseline")
-    assert missing.to_dict("records") == [{"network": "baseline", "result": "not run"}]
+    for table in (comparisons.compared, comparisons.loss_gaps):
+        assert table(runs, "final", "baseline").to_dict("records") == [{"network": "baseline", "result": "not run"}]
+    assert set(tables.calibration_table(runs).network) == {"final"}
+    assert set(tables.calibration_table(Runs(final=[])).result) == {"not run"}
     assert Runs(final=[]).histories() == Runs(final=[]).confusions() == {}
     assert tables.recalls(runs).network.unique().tolist() == ["final"]
     frame = tables.public_and_private(runs).set_index("network")
