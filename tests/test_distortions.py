@@ -69,7 +69,7 @@ def test_noise_readings_have_the_stated_mean_and_sigma(name, mean, sigma):
 
 
 def test_normal_numbers_are_normal():
-    numbers = distortions._normal(pictures(400), 0).ravel()
+    numbers = distortions.normal(pictures(400), 0).ravel()
     assert stats.kstest(numbers, "norm").pvalue > 0.01
     assert np.abs(distortions.NORMAL).max() < 4.4 and distortions.NORMAL.std() == pytest.approx(1, abs=1e-3)
 
@@ -84,7 +84,7 @@ def test_normal_numbers_are_normal():
 )
 def test_readings_of_the_snippet_are_cv2_add_weighted_rounded(name, noise):
     images = pictures(50)
-    pairs = zip(images.astype(np.float32), noise(distortions._normal(images, 7)))
+    pairs = zip(images.astype(np.float32), noise(distortions.normal(images, 7)))
     expected = np.array([cv2.addWeighted(image, 0.75, layer, 0.25, 0) for image, layer in pairs])
     assert np.abs(NOISE_READINGS[name](images, 7) - expected.clip(0, 255)).max() < 0.5001
 
@@ -100,7 +100,7 @@ def test_other_noise_readings():
 
 def test_report_speckle_wraps_the_noise_the_product_and_the_sum():
     images = pictures(3)
-    gauss = distortions._normal(images, np.random.default_rng([5, NAMES.index("speckle"), 0])).astype(int)
+    gauss = distortions.normal(images, np.random.default_rng([5, NAMES.index("speckle"), 0])).astype(int)
     assert np.array_equal(apply("speckle", images, seed=5), images.astype(int) * (1 + gauss) % 256)
 
 
