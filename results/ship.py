@@ -32,15 +32,14 @@ def ship(folder: Path, source: str) -> None:
         "sha256": hashlib.sha256((shipped.FOLDER / "robust.npz").read_bytes()).hexdigest(),
     }
     write_json(shipped.FOLDER / "robust.json", about)
-    _, validation = training.training_and_validation(Experiment(**experiment | {"recipe": None}), dataset)
-    about |= measure(dataset, validation)
-    write_json(shipped.FOLDER / "robust.json", about)
+    write_json(shipped.FOLDER / "robust.json", about | measure(dataset))
 
 
-def measure(dataset: data.Dataset, validation: data.Split) -> dict:
+def measure(dataset: data.Dataset) -> dict:
     """The shipped network's temperature, its scores by test set, and its recall by emotion on the private split."""
-    model = shipped.load()
+    _, validation = training.training_and_validation(Experiment(), dataset)
     sets = {**distortions.test_sets(dataset), **robust.test_sets(dataset, validation), "validation": validation}
+    model = shipped.load()
     logits = {name: training.predict(model, split.images, mirrored=True) for name, split in sets.items()}
     mixture = np.concatenate([logits["validation"], logits["validation/distorted"]])
     recalls = evaluation.recall(logits["private"], dataset.private.labels)
