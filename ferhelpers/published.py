@@ -32,15 +32,15 @@ NETWORKS = {  # experiment -> its name in tables
     "lite": "EfficientNet-Lite0",
 }
 ROBUST = {  # the networks of notebook 09, which the report has not
-    "robust_clean": "A, clean",
-    "robust_general": "B, general",
-    "robust_report": "C, report's too",
+    "robust_clean": "A (clean images)",
+    "robust_general": "B (general distortions)",
+    "robust_report": "C (the report's, too)",
     "robust_without_gaussian_blur": "B without blur",
     "robust_without_gaussian_noise": "B without noise",
     "robust_without_salt_pepper": "B without impulses",
     "robust_without_speckle": "B without speckle",
     "robust_without_occlusion": "B without squares",
-    "robust": "larger, report's too",
+    "robust": "C, larger",
 }
 _EXPERIMENTS = {  # factor -> how its level is called as an experiment
     "baseline": {"validation=test": "baseline_test_validation", "separate validation": "baseline"}.get,

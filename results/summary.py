@@ -1,4 +1,4 @@
-"""What the trainings in results/fer2013 say: results/README.md, docs/findings.md, the answer and figure of the README.
+"""What the trainings in results/fer2013 say, put into the READMEs, docs/findings.md and docs/model_card.md.
 
 python results/summary.py
 """
@@ -10,10 +10,11 @@ from pathlib import Path
 import draws
 import pandas as pd
 
-from ferhelpers import claims, defects, parameters, plots, tables
+from ferhelpers import claims, defects, parameters, plots, robustness, shipped, tables
 from ferhelpers.environment import hardware
-from ferhelpers.experiments import Settings, everything, readings
-from ferhelpers.published import DIGITS, NETWORKS, by_network
+from ferhelpers.distortions import NAMES
+from ferhelpers.experiments import Settings, diets, everything, readings
+from ferhelpers.published import DIGITS, NETWORKS, ROBUST, by_network
 from ferhelpers.runs import NOT_RUN, Runs
 from ferhelpers.store import Results
 
@@ -23,6 +24,7 @@ PAGES = {
     "answer": ROOT / "README.md",
     "findings": ROOT / "docs" / "findings.md",
     "results": Path(__file__).with_name("README.md"),
+    "card": ROOT / "docs" / "model_card.md",
 }
 FIGURE = ROOT / "docs" / "six_sets.png"
 TRACES = ["report: trace / sum", "report: by chance"]
@@ -32,10 +34,9 @@ SCHEDULES = {"full": "The report's protocol", "fast": "The short schedule"}
 
 
 @functools.cache
-def trained(profile: str = "") -> Runs:
-    """The stored runs that were trained by a profile, or those of `experiments.readings`."""
-    results = Results(RESULTS)
-    asked = everything(Settings.from_parameters(parameters.read_profile(profile))) if profile else readings(Settings())
+def trained(profile: str, factory=everything) -> Runs:
+    """The stored runs of a table of `experiments` that were trained by a profile."""
+    results, asked = Results(RESULTS), factory(Settings.from_parameters(parameters.read_profile(profile)))
     return results.find_all(asked, results.runs[0].config["data"]["fingerprint"]).trained_as(asked)
 
 
@@ -45,8 +46,13 @@ def results_page() -> str:
     for profile, title in SCHEDULES.items():
         runs = trained(profile)
         parts += [f"## {title} (`--profile {profile}`)", *_trainings(runs)]
-    tried = trained()
+    tried, robust = trained("full", readings), trained("full", diets)
     parts += [
+        "## Networks that withstand distortion",
+        "Accuracy / loss on whole test sets (notebook 9), and accuracy by kind of distortion; the last six kinds are in "
+        "no diet.",
+        _markdown(robustness.six_sets(robust).reset_index()),
+        _markdown(robustness.matrix(robust).round(3).reset_index()),
         "## Readings of how the report trained",
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
         "every convolution normalised, pixels 0..255, copies of validation images among the training images.",
@@ -81,17 +87,18 @@ def _trainings(runs: Runs) -> list[str]:
 def answer() -> str:
     """The findings in short, and the report's final network beside the one trained here and the best one here."""
     full, short = trained("full"), trained("fast")
-    ours = {"": full["final"], ", short schedule": short["final"], EARLIER: trained()["final_earlier"]}
+    ours = {"": full["final"], ", short schedule": short["final"], EARLIER: trained("full", readings)["final_earlier"]}
     how, here = next((how, seeds) for how, seeds in ours.items() if seeds)
-    networks = {f"the same network here{how}": here}
-    if every := [(name, seeds) for runs in (full, short) for name, seeds in runs.items() if seeds]:
-        name, seeds = max(every, key=lambda pair: Runs([pair]).scores(pair[0]).accuracy["clean", "whole"])
-        networks[f"the best here: {NETWORKS[name]}"] = seeds
+    robust = trained("full", diets)
+    every = [(name, seeds) for runs in (full, short, robust) for name, seeds in runs.items() if seeds]
+    name, best = max(every, key=lambda pair: tables.six(Runs([pair]), pair[0]).accuracy.mean())
+    networks = {f"the same network here{how}": here, f"the best here: {({**NETWORKS, **ROBUST})[name]}": best}
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
     figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
     sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
+    sentences += [f"Training with distortion helps (notebook 9): {robustness.readings(robust.only(name))[0]}"]
     bullets = "\n".join(f"- {sentence}" for sentence in sentences)
     return "\n\n".join([bullets, _markdown(table), figure])
 
@@ -124,9 +131,20 @@ def findings() -> str:
     )
 
 
+def card() -> str:
+    """The shipped network's scores and recalls."""
+    about, rows = shipped.card(), []
+    for name in ("clean", *NAMES):
+        both = [about["scores"][key] for key in (name, "private" if name == "clean" else f"private/{name}")]
+        rows.append((name.replace("_", " "), *(f"{score['accuracy']:.3f} / {score['loss']:.2f}" for score in both)))
+    scores = pd.DataFrame(rows, columns=["accuracy / loss", "PublicTest", "PrivateTest"])
+    recalls = pd.DataFrame([{"": "recall on PrivateTest", **{k: f"{v:.2f}" for k, v in about["recall"].items()}}])
+    return f"{_markdown(scores)}\n\n{_markdown(recalls)}"
+
+
 def draw() -> None:
     """The figure of the project's README: accuracy on six test sets."""
-    candidates = trained("full"), trained("fast"), Runs(final=trained()["final_earlier"])
+    candidates = trained("full"), trained("fast"), Runs(final=trained("full", readings)["final_earlier"])
     runs = next(runs for runs in candidates if runs["final"])
     frame = tables.levels([str(number) for number in range(15, 21)], runs.only("final"), "accuracy")
     FIGURE.write_bytes(plots.png(plots.model_bars(frame, "accuracy")))
@@ -138,7 +156,7 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    for name, text in (("answer", answer()), ("findings", findings()), ("results", results_page())):
+    for name, text in (("answer", answer()), ("findings", findings()), ("results", results_page()), ("card", card())):
         between = re.compile(f"(?<=<!-- {name} -->\n).*(?=<!-- end of {name} -->)", re.DOTALL)
         PAGES[name].write_text(between.sub(lambda _, text=text: f"{text}\n", PAGES[name].read_text()))
     draw()

@@ -16,7 +16,9 @@ import draws  # noqa: E402
 import summary  # noqa: E402
 
 
-@pytest.mark.parametrize("name, text", [("answer", "answer"), ("findings", "findings"), ("results", "results_page")])
+@pytest.mark.parametrize(
+    "name, text", [("answer", "answer"), ("findings", "findings"), ("results", "results_page"), ("card", "card")]
+)
 def test_pages_show_the_stored_results(name, text):
     assert f"<!-- {name} -->\n{getattr(summary, text)()}\n<!-- end of {name} -->" in summary.PAGES[name].read_text()
 

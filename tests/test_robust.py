@@ -142,20 +142,24 @@ def test_tables_hold_the_numbers_of_the_runs(runs):
     )
     run = runs["robust_general"][0]
     right = (run.logits("occlusion").argmax(axis=1) == run.labels("occlusion")).mean()
-    assert six.loc["occlusion", "B, general"].startswith(f"{right:.3f} / ")
+    assert six.loc["occlusion", "B (general distortions)"].startswith(f"{right:.3f} / ")
     frame = robustness.severities(runs)
     right = (run.logits("speckle/4").argmax(axis=1) == run.labels("clean")).mean()
-    row = frame[(frame.distortion == "speckle") & (frame.severity == 4) & (frame.network == "B, general")]
+    row = frame[(frame.distortion == "speckle") & (frame.severity == 4) & (frame.network == "B (general distortions)")]
     assert row.accuracy.item() == pytest.approx(right)
-    by_severity = frame[(frame.distortion == "speckle") & (frame.network == "B, general") & (frame.severity > 0)]
+    by_severity = frame[
+        (frame.distortion == "speckle") & (frame.network == "B (general distortions)") & (frame.severity > 0)
+    ]
     matrix = robustness.matrix(runs)
-    assert matrix.loc["B, general", "speckle"] == pytest.approx(by_severity.accuracy.mean())
+    assert matrix.loc["B (general distortions)", "speckle"] == pytest.approx(by_severity.accuracy.mean())
     right = (run.logits("unseen/mask").argmax(axis=1) == run.labels("clean")).mean()
-    assert matrix.loc["B, general", "mask"] == pytest.approx(right)
+    assert matrix.loc["B (general distortions)", "mask"] == pytest.approx(right)
 
 
 def test_sentences_say_what_the_tables_hold(runs):
     sentences = robustness.readings(runs)
-    assert sentences[0].startswith("A, clean beats the report's best accuracy and its lowest loss at once on 0 of 6")
+    assert sentences[0].startswith(
+        "A (clean images) beats the report's best accuracy and its lowest loss at once on 0 of 6"
+    )
     assert len(sentences) == 4 and "points of clean accuracy" in sentences[2]
     assert robustness.readings(Runs({"robust_clean": []})) == []
