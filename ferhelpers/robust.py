@@ -98,7 +98,9 @@ def training_images(images: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -
         out = _moved(images[start : start + distortions.CHUNK], recipe, rng)
         kinds = rng.choice(len(shares) + 1, len(out), p=[*shares, 1 - sum(shares)])
         for kind, distort in enumerate(functions):
-            out[kinds == kind] = distort(out[kinds == kind], rng)
+            chosen = kinds == kind
+            if chosen.any():
+                out[chosen] = distort(out[chosen], rng)
         return out
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

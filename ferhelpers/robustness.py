@@ -130,10 +130,10 @@ def calibrated(runs: Runs) -> pd.DataFrame:
 
 
 def readings(runs: Runs) -> list[str]:
-    """What the numbers say, in sentences, of the networks that were run."""
+    """What the numbers say, in sentences; beside the report's, of networks that were run on FER-2013 alone."""
     sentences = []
     best = best_reported()
-    for name in runs.first():
+    for name in runs.on_fer2013().first():
         scores = runs.scores(name).xs("whole", level="layout").loc[list(TEST_SETS)]
         ahead = int(((scores.accuracy > best.accuracy) & (scores.loss < best.loss)).sum())
         sentences.append(
@@ -152,7 +152,7 @@ def readings(runs: Runs) -> list[str]:
             }
             up = [kind.replace("_", " ") for kind, gain in gains.items() if gain > 0]
             sentences.append(
-                f"Of the {len(gains)} kinds that no training contains it is ahead of {runs.label(A)} on {len(up)}"
-                + (f": {', '.join(up)}." if up else ".")
+                f"Of the {len(gains)} kinds that no diet contains, {runs.label(name)} is ahead of {runs.label(A)} on "
+                + (f"{len(up)}: {', '.join(up)}." if up else "none.")
             )
     return sentences

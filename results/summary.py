@@ -11,8 +11,8 @@ import draws
 import pandas as pd
 
 from ferhelpers import claims, defects, parameters, plots, robustness, shipped, tables
-from ferhelpers.environment import hardware
 from ferhelpers.distortions import NAMES
+from ferhelpers.environment import hardware
 from ferhelpers.experiments import Settings, diets, everything, readings
 from ferhelpers.published import DIGITS, NETWORKS, ROBUST, by_network
 from ferhelpers.runs import NOT_RUN, Runs
@@ -49,8 +49,8 @@ def results_page() -> str:
     tried, robust = trained("full", readings), trained("full", diets)
     parts += [
         "## Networks that withstand distortion",
-        "Accuracy / loss on whole test sets (notebook 9), and accuracy by kind of distortion; the last six kinds are in "
-        "no diet.",
+        "Accuracy / loss on whole test sets (notebook 9), and accuracy by kind of distortion. No diet holds the last six "
+        "kinds.",
         _markdown(robustness.six_sets(robust).reset_index()),
         _markdown(robustness.matrix(robust).round(3).reset_index()),
         "## Readings of how the report trained",
