@@ -52,8 +52,10 @@ def begin(name: str, scope: dict) -> Study:
     began = time.perf_counter()
     check_backend()
     values = parameters.of_scope(scope)
-    options = {"allow_subset": values.get("SUBSET", False), "splits": values.get("SPLITS", "official")}
-    dataset = data.load(values["DATA"], **options).subset(values["FRACTION"])
+    dataset = None
+    if "DATA" in values:
+        options = {"allow_subset": values.get("SUBSET", False), "splits": values.get("SPLITS", "official")}
+        dataset = data.load(values["DATA"], **options).subset(values["FRACTION"])
     study = Study(name, values, dataset, began)
     print(study.description())
     return study
@@ -65,19 +67,19 @@ class Study:
     Attributes:
         name: the notebook's.
         parameters: {name: value}.
-        dataset: the Dataset, cut to FRACTION.
+        dataset: the Dataset, cut to FRACTION; None where the notebook has no parameter DATA.
         settings: what the parameters change of the report's protocol.
         output: the folder of this run of the study.
         store: the Store of runs in it.
         results: the Results that are shown, None where RESULTS is empty.
     """
 
-    def __init__(self, name: str, values: dict, dataset: data.Dataset, began: float):
+    def __init__(self, name: str, values: dict, dataset: data.Dataset | None, began: float):
         self.name, self.parameters, self.dataset, self._began = name, values, dataset, began
         self.settings = Settings.from_parameters(values)
         self.output = _folder(values["OUTPUT"])
         self._figures, self._tables, self._runs, self._otherwise = {}, {}, [], []
-        self._answer, self._claims, self._drawn = [], [], dataset.drawn
+        self._answer, self._claims, self._drawn = [], [], dataset is not None and dataset.drawn
         with writing(self._record):
             self._record.unlink(missing_ok=True)  # it is there when the notebook has come to its end
 
@@ -100,7 +102,7 @@ class Study:
     @property
     def pictures(self) -> bool:
         """Whether the data are the images that the shown networks were tested on, so that these can be shown."""
-        return self.fingerprint == self.dataset.fingerprint
+        return self.dataset is None or self.fingerprint == self.dataset.fingerprint
 
     @cached_property
     def environment(self) -> dict:
@@ -117,10 +119,8 @@ class Study:
     def description(self) -> str:
         """The block that `begin` prints: data, versions, hardware, precision and seed."""
         record = self.environment
-        lines = [
-            ("data", banner(self.dataset)),
-            ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
-        ]
+        lines = [("data", banner(self.dataset))] if self.dataset else []
+        lines.append(("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())))
         if "backend" in record:
             lines += [("hardware", hardware(record)), ("precision", f"{record['precision']} on {record['backend']}")]
         lines += [("seed", self.parameters["SEED"])] if "SEED" in self.parameters else []
@@ -174,10 +174,10 @@ class Study:
     @property
     def _notes(self) -> list[str]:
         """What every figure and measured table says of the data and of the networks shown last."""
-        other_splits = self.dataset.provenance.get("splits") == "folders"
+        other_splits = self.dataset is not None and self.dataset.provenance.get("splits") == "folders"
         return [DRAWN] * self._drawn + [OTHER_SPLITS] * other_splits + self._otherwise
 
-    def figure(self, fig, name: str, alt: str, main: bool = False, measured: bool = True) -> None:
+    def figure(self, fig, name: str, alt: str, main: bool = False) -> None:
         """Show a matplotlib figure, and keep it as OUTPUT/figures/NAME.png.
 
         Args:
@@ -186,7 +186,6 @@ class Study:
             name: lower-case letters, digits and underscores; once in the whole series.
             alt: what the figure shows, in a sentence, for readers who do not see it.
             main: show it on the first page, too.
-            measured: False for a figure that would be the same with any data.
 
         Raises:
             InputError: the name cannot name a file, or the description is empty.
@@ -197,7 +196,7 @@ class Study:
         from ferhelpers import plots
 
         _check_caption(name, alt)
-        png = plots.png(fig, self._notes if measured else ())
+        png = plots.png(fig, self._notes)
         pyplot.close(fig)  # one that pyplot knows would be shown twice
         write_atomically(self.output / "figures" / f"{name}.png", lambda file: file.write(png))
         self._figures[name] = {"name": name, "alt": alt, "main": main}
@@ -244,10 +243,13 @@ class Study:
 
     def end(self) -> None:
         """Write OUTPUT/notebooks/NAME.json: what the first page shows of this notebook, and that it came to its end."""
+        about = {"drawn": False, "banner": ""}
+        if self.dataset:
+            about = {**self.dataset.provenance, "drawn": self.dataset.drawn, "banner": banner(self.dataset)}
         record = {
             "notebook": self.name,
             "seconds": round(time.perf_counter() - self._began, 1),
-            "data": {**self.dataset.provenance, "drawn": self.dataset.drawn, "banner": banner(self.dataset)},
+            "data": about,
             "environment": self.environment,
             "parameters": self.parameters,
             "figures": list(self._figures.values()),

@@ -148,7 +148,7 @@ def _facts(records: list[dict]) -> list[tuple[str, str]]:
                 settings.setdefault(name, []).append(value)
     stored = any(record["parameters"].get("RESULTS") for record in records)
     facts = {
-        "Data": [record["data"]["banner"] for record in records],
+        "Data": [record["data"]["banner"] for record in records if record["data"]["banner"]],
         "Hardware": [hardware(environment) for environment in training],
         "Precision": [f"{environment['precision']}, {environment['backend']} backend" for environment in training],
         "Versions": [_listed(versions)],

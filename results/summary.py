@@ -49,8 +49,7 @@ def results_page() -> str:
     tried, robust = trained("full", readings), trained("full", diets)
     parts += [
         "## Networks that withstand distortion",
-        "Accuracy / loss on whole test sets (notebook 9), and accuracy by kind of distortion. No diet holds the last six "
-        "kinds.",
+        "Accuracy / loss on whole sets, and accuracy by kind of distortion (notebook 9). No diet holds the last six.",
         _markdown(robustness.six_sets(robust).reset_index()),
         _markdown(robustness.matrix(robust).round(3).reset_index()),
         "## Readings of how the report trained",

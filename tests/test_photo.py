@@ -1,14 +1,19 @@
+import io
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import special
 
 import ferhelpers
 from ferhelpers import __main__ as command
-from ferhelpers import backend, photo, training
+from ferhelpers import backend, calibration, photo, training
 from ferhelpers.errors import InputError
+from ferhelpers.experiments import Experiment
+from ferhelpers.store import Store
 
 PHOTO = Path(__file__).parents[1] / "docs" / "astronaut.jpg"
 
@@ -209,3 +214,29 @@ def test_without_the_detector_a_photo_is_refused_and_a_cropped_face_is_not(monke
     with pytest.raises(InputError, match=r"pip install '.\[photo\]'"):
         photo.recognise(PHOTO)
     assert len(photo.recognise(PHOTO, cropped=True)) == 1
+
+
+def test_an_uploaded_photo_goes_before_the_path():
+    class Button:
+        value = ()
+
+    np.testing.assert_array_equal(photo.chosen(None, PHOTO), photo.read(PHOTO))
+    np.testing.assert_array_equal(photo.chosen(Button, PHOTO), photo.read(PHOTO))
+    buffer = io.BytesIO()
+    Image.new("L", (5, 4), 7).save(buffer, "png")
+    Button.value = (SimpleNamespace(content=memoryview(buffer.getvalue())),)
+    np.testing.assert_array_equal(photo.chosen(Button, PHOTO), np.full((4, 5, 3), 7))
+
+
+def test_no_button_waits_for_a_reader_where_none_is_there(monkeypatch):
+    monkeypatch.setenv("RUN_ALL_COMMAND", "python run_all.py")
+    assert photo.chooser() is None
+
+
+def test_a_stored_run_can_be_asked(tmp_path, faces):
+    run = training.train(Experiment(blocks=1, width=0.1, epochs=1), faces, Store(tmp_path), progress=lambda line: None)
+    (face,) = photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
+    logits = training.predict(run.model(), faces.public.images[:1], mirrored=True)
+    expected = special.softmax(logits[0] / calibration.run_temperature(run))
+    np.testing.assert_allclose(face.probabilities, expected, atol=2e-3)
+    assert photo.heat([face], run.folder).shape == (1, 48, 48, 3)
