@@ -131,14 +131,14 @@ def read(image: str | Path | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey levels 0..255 of an array: floats are 0..1, integers above 255 have 16 bits."""
+    """Grey levels 0..255 of an array: floats up to 1 are shares; uint16, and integers above 255, have 16 bits."""
     if values.dtype == np.uint8:
         return values
     if not np.isfinite(values).all():
         raise InputError("an image holds values that are not finite")
     if values.dtype == bool or (values.dtype.kind == "f" and values.max() <= 1):
         values = values * 255.0
-    elif values.max() > 255:
+    elif values.dtype == np.uint16 or values.max() > 255:
         values = values / 257
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 

@@ -81,6 +81,7 @@ def test_a_photo_that_lies_on_its_side_is_turned(tmp_path):
 ARRAYS = {
     "uint8": np.full((4, 4), 100, np.uint8),
     "uint16": np.full((4, 4), 100 * 257, np.uint16),
+    "float, 0..255": np.full((4, 4), 100.0),
     "float": np.full((4, 4, 3), 100 / 255),
     "int64": np.full((4, 4, 3), 100),
     "opaque": np.dstack([np.full((4, 4, 3), 100, np.uint8), np.full((4, 4), 255, np.uint8)]),
