@@ -108,21 +108,16 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
         "index.html.j2",
         style=_style(),
         drawn=list(dict.fromkeys(record["data"]["banner"] for record in records if record["data"]["drawn"])),
-        answer=_latest(records, "answer"),
+        answer=[sentence for record in records for sentence in record["answer"]],
         figures=figures,
         notebooks=entries,
-        claims=_latest(records, "claims"),
+        claims=next((record["claims"] for record in reversed(records) if record["claims"]), []),
         facts=[*_facts(records), ("Command", command)],
         trainings=_trainings({Path(run) for record in records for run in record.get("runs", ())}),
     )
     page = output / "index.html"
     write_atomically(page, lambda file: file.write(text.encode()))
     return page
-
-
-def _latest(records: list[dict], key: str) -> list:
-    """The answer or the claims of the last notebook that has any: that one judges the whole study."""
-    return next((record[key] for record in reversed(records) if record.get(key)), [])
 
 
 def _record(path: Path) -> dict | None:

@@ -129,6 +129,11 @@ def calibrated(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def answer(runs: Runs) -> list[str]:
+    """What `readings` say of the network trained on general distortions itself: two sentences, or fewer."""
+    return [sentence for sentence in readings(runs) if sentence.startswith(runs.label(B))]
+
+
 def readings(runs: Runs) -> list[str]:
     """What the numbers say, in sentences; beside the report's, of networks that were run on FER-2013 alone."""
     sentences = []

@@ -97,7 +97,9 @@ def answer() -> str:
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
     figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
     sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
-    sentences += [f"Training with distortion helps (notebook 9): {robustness.readings(robust.only(name))[0]}"]
+    sentences += [
+        f"A network trained to withstand distortion (notebook 9): {line}" for line in robustness.answer(robust)
+    ]
     bullets = "\n".join(f"- {sentence}" for sentence in sentences)
     return "\n\n".join([bullets, _markdown(table), figure])
 
