@@ -10,6 +10,8 @@ from ferhelpers import export, models, photo, shipped, training
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = {
     "report": Experiment(blocks=2, width=0.1, augmentation=True),
     "without normalisation": Experiment(blocks=1, width=0.1, normalisation=False),

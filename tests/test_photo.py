@@ -128,6 +128,7 @@ def test_the_face_of_a_photo_is_found_where_it_is(pixels):
     assert left < 200 and left + side > 252 and top < 95 and top + side > 155 and 80 < side < 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.4, 3.0, 14.0])  # of 205, 1,536 and 7,168 pixels: 51 megapixels
 def test_size_hardly_moves_the_box(pixels, factor):
     size = round(512 * factor)
@@ -136,6 +137,7 @@ def test_size_hardly_moves_the_box(pixels, factor):
     np.testing.assert_allclose(np.array(boxes[0]) / factor, photo.find_faces(pixels)[0], atol=12)
 
 
+@pytest.mark.slow
 def test_many_faces_and_none(pixels):
     face = pixels[20:220, 120:320]
     assert len(photo.find_faces(np.vstack([np.hstack([face] * 3)] * 2))) == 6
@@ -175,6 +177,7 @@ def test_a_compiled_network_gives_the_same_logits(faces):
     np.testing.assert_allclose(backend.inference(model)(images), model.predict(images, verbose=0), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_if_asks_about_every_distorted_face():
     (face,) = photo.recognise(PHOTO)
     answers = photo.what_if(face)
@@ -183,6 +186,7 @@ def test_what_if_asks_about_every_distorted_face():
     assert (answers[f"probability of {face.emotion}"] <= answers.probability + 1e-9).all()
 
 
+@pytest.mark.slow
 def test_the_command_writes_pictures_and_a_table(tmp_path, capsys):
     (tmp_path / "in" / "b").mkdir(parents=True)
     Image.open(PHOTO).save(tmp_path / "in" / "one.png")
@@ -199,6 +203,7 @@ def test_the_command_writes_pictures_and_a_table(tmp_path, capsys):
     assert len(rows) == 3 and all(",happy," in row for row in rows[1:])
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
     for arguments, message in (
         ([str(tmp_path)], "holds no images"),
