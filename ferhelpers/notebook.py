@@ -11,12 +11,15 @@ study.end()
 from __future__ import annotations
 
 import html
+import importlib.util
+import io
 import os
 import re
 import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -28,6 +31,9 @@ from ferhelpers.experiments import Experiment, Settings
 from ferhelpers.files import write_atomically, write_json, writing
 from ferhelpers.runs import Runs
 from ferhelpers.store import Results, Store
+
+if TYPE_CHECKING:
+    from ipywidgets import FileUpload
 
 DRAWN = "built-in drawn faces, not FER-2013"
 HERE = Path(__file__).resolve().parents[1] / "notebooks"  # not there where the package is installed elsewhere
@@ -269,6 +275,23 @@ class Study:
 def _folder(name: str) -> Path:
     """A folder that a parameter names: from the project's notebooks, wherever the kernel was started."""
     return ((HERE if HERE.is_dir() else Path()) / Path(name).expanduser()).resolve()
+
+
+def chooser() -> FileUpload | None:
+    """Show a button that uploads an image, where a reader is there to press it; on a phone it offers the camera."""
+    if "RUN_ALL_COMMAND" in os.environ or importlib.util.find_spec("ipywidgets") is None:
+        return None
+    from IPython.display import display
+    from ipywidgets import FileUpload
+
+    button = FileUpload(accept="image/*", description="Choose a photo")
+    display(button)
+    return button
+
+
+def chosen(button: FileUpload | None, path: str) -> str | io.BytesIO:
+    """What was uploaded with a `chooser`, or else the path."""
+    return io.BytesIO(button.value[0].content) if button and button.value else path
 
 
 def banner(dataset: data.Dataset) -> str:

@@ -13,8 +13,6 @@ and the weights of its YuNet are in no package.
 from __future__ import annotations
 
 import functools
-import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +32,6 @@ from ferhelpers.errors import InputError
 from ferhelpers.runs import Run
 
 if TYPE_CHECKING:
-    from ipywidgets import FileUpload
     from mtcnn import MTCNN
 
 CROP_SIDE = 0.95  # of FER-2013's crop, in heights of MTCNN's box, whose centre it shares (benchmarks/crops.csv)
@@ -281,28 +278,6 @@ def table(faces: list[Face]) -> pd.DataFrame:
     """The probability of each emotion: one row a class, one column a face."""
     columns = {f"face {number}": face.probabilities for number, face in enumerate(faces, start=1)}
     return pd.DataFrame(columns, index=pd.Index(CLASSES, name="emotion"))
-
-
-def chooser() -> FileUpload | None:
-    """Show a button that uploads an image, where a reader is there to press it; on a phone it offers the camera."""
-    if "RUN_ALL_COMMAND" in os.environ:
-        return None
-    try:
-        from ipywidgets import FileUpload
-    except ModuleNotFoundError:
-        return None
-    from IPython.display import display
-
-    button = FileUpload(accept="image/*", description="Choose a photo")
-    display(button)
-    return button
-
-
-def chosen(button: FileUpload | None, path: str) -> np.ndarray:
-    """The photo that was uploaded with a `chooser`, or else that of the path: uint8 (H, W, 3), as from `read`."""
-    if button and button.value:
-        return read(io.BytesIO(button.value[0].content))
-    return read(path)
 
 
 def heat(faces: list[Face], run: str | Path | None = None) -> np.ndarray:

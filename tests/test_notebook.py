@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -274,3 +275,17 @@ def test_the_banner_says_which_data_and_how_much_of_it(faces):
     assert notebook.banner(as_fer2013(faces)).startswith(f"FER-2013 (0.05 of it) from fer2013.zip: {sizes}")
     whole = dataclasses.replace(faces, provenance={**as_fer2013(faces).provenance, "fraction": 1.0})
     assert notebook.banner(whole).startswith(f"FER-2013 (a part of it) from fer2013.zip: {sizes}")
+
+
+def test_an_uploaded_photo_goes_before_the_path():
+    button = SimpleNamespace(value=())
+    assert notebook.chosen(None, "a.jpg") == notebook.chosen(button, "a.jpg") == "a.jpg"
+    button.value = (SimpleNamespace(content=memoryview(b"an image")),)
+    assert notebook.chosen(button, "a.jpg").read() == b"an image"
+
+
+def test_no_button_waits_where_no_reader_is_there(monkeypatch):
+    monkeypatch.setenv("RUN_ALL_COMMAND", "python run_all.py")
+    assert notebook.chooser() is None
+    monkeypatch.delenv("RUN_ALL_COMMAND")
+    assert notebook.chooser().accept == "image/*"

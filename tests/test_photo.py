@@ -1,7 +1,5 @@
-import io
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -220,23 +218,6 @@ def test_without_the_detector_a_photo_is_refused_and_a_cropped_face_is_not(monke
     with pytest.raises(InputError, match=r"pip install '.\[photo\]'"):
         photo.recognise(PHOTO)
     assert len(photo.recognise(PHOTO, cropped=True)) == 1
-
-
-def test_an_uploaded_photo_goes_before_the_path():
-    class Button:
-        value = ()
-
-    np.testing.assert_array_equal(photo.chosen(None, PHOTO), photo.read(PHOTO))
-    np.testing.assert_array_equal(photo.chosen(Button, PHOTO), photo.read(PHOTO))
-    buffer = io.BytesIO()
-    Image.new("L", (5, 4), 7).save(buffer, "png")
-    Button.value = (SimpleNamespace(content=memoryview(buffer.getvalue())),)
-    np.testing.assert_array_equal(photo.chosen(Button, PHOTO), np.full((4, 5, 3), 7))
-
-
-def test_no_button_waits_for_a_reader_where_none_is_there(monkeypatch):
-    monkeypatch.setenv("RUN_ALL_COMMAND", "python run_all.py")
-    assert photo.chooser() is None
 
 
 def test_a_stored_run_can_be_asked(tmp_path, faces):
