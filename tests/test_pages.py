@@ -168,11 +168,8 @@ def test_the_first_page_goes_from_the_question_to_the_settings(site):
     assert [image["src"] for image in page.find_all("img")] == [
         f"figures/{name}.png" for name in ("six_sets", "faces_heat", "faces")
     ]
-    assert [item.text for item in page.select("ul.answer li")] == [
-        "An early answer.",
-        "Two blocks & no more.",
-        "A second sentence.",
-    ]
+    answer = [item.text for item in page.select("ul.answer li")]
+    assert answer == ["An early answer.", "Two blocks & no more.", "A second sentence."]
     assert page.select_one("p.question").text.endswith("?")
 
 
