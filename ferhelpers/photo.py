@@ -5,9 +5,9 @@
     faces = ferhelpers.recognise("photo.jpg")      # or an array, or a PIL image
     faces[0].emotion, faces[0].probabilities       # "happy", (7,)
 
-Faces are found by MTCNN (Zhang et al. 2016), whose weights come in the package `mtcnn`. On a photo of six people it found
-all six, where the cascade of scikit-image found five and six more where no face is. OpenCV 5 has no cascades any more,
-and the weights of its YuNet are in no package.
+Faces are found by MTCNN (Zhang et al. 2016), whose weights come in the package `mtcnn`. On a photo of six people it
+found all six; the cascade of scikit-image found five, and six more where no face is. OpenCV 5 has no cascades any
+more, and the weights of its YuNet are in no package.
 """
 
 from __future__ import annotations

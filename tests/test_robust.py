@@ -1,4 +1,4 @@
-"""Training that withstands distortion: its images, its optimiser, what no diet contains, and notebook 09's tables."""
+"""Training that withstands distortion: its images, its optimiser, what no diet holds, and notebook 09's tables."""
 
 import keras
 import numpy as np
