@@ -119,9 +119,9 @@ def training(side: str, size: float, blocks: int) -> float:
         from ferhelpers import training as study
 
         model = study.build(experiments.Experiment(blocks=blocks, augmentation=True, **PLAIN))
-        train = backend.epoch_function(model, images[..., None], labels, BATCH)
-        train(np.arange(2 * BATCH))
-        return len(images) / _seconds(lambda: train(np.arange(len(images))))
+        train = backend.epoch_function(model, labels, BATCH)
+        train(images[..., None], np.arange(2 * BATCH))
+        return len(images) / _seconds(lambda: train(images[..., None], np.arange(len(images))))
     import plain_networks
 
     model = plain_networks.build(blocks)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fit_on_backend import SMALL
+from fit_on_backend import ROBUST, SMALL
 
 from ferhelpers import data, evaluation, tables, training
 from ferhelpers.experiments import Experiment
@@ -40,17 +40,17 @@ def test_the_same_batches_give_the_same_network(found):
     assert np.abs(other["after"] - ours["after"]).max() < 0.01 * learned  # Adam enlarges what rounding changes
 
 
-def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found):
+@pytest.mark.parametrize("experiment, mirrored, layer", [(SMALL, False, "conv2_3"), (ROBUST, True, "conv3_3")])
+def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found, experiment, mirrored, layer):
     faces = data.load("builtin").subset(0.15)
     lines = []
-    run = training.train(SMALL, faces, found["jax"][1], progress=lines.append)
+    run = training.train(experiment, faces, found["jax"][1], progress=lines.append)
     assert lines == [] and run.config["environment"]["backend"] == "jax"
-    np.testing.assert_allclose(
-        training.predict(run.model(), faces.public.images), run.logits("clean"), rtol=2**-11, atol=1e-3
-    )  # stored in float16
+    logits = training.predict(run.model(), faces.public.images, mirrored)
+    np.testing.assert_allclose(logits, run.logits("clean"), rtol=2**-11, atol=1e-3)  # stored in float16
     row = tables.overview(Runs({"final": [run]})).set_index("network").loc["final"]
     assert row["accuracy: this run"] == f"{evaluation.accuracy(run.logits('clean'), faces.public.labels):.3f}"
-    assert run.heatmaps("conv2_3").max() == 1
+    assert run.heatmaps(layer).max() == 1
 
 
 def test_a_run_made_on_tensorflow_has_the_same_key_and_files(found):
