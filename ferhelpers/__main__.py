@@ -8,6 +8,7 @@ python -m ferhelpers --cropped face.png     an image that is one face, as in FER
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -42,11 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads standard output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def recognise_all(options: argparse.Namespace) -> int:
     """Write a picture for every photo with a face, and faces.csv for all of them; the exit status."""
-    paths = listed(options.photos)
+    paths = listed(options.photos, options.output)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from ferhelpers import photo, plots
 
@@ -66,7 +70,7 @@ def recognise_all(options: argparse.Namespace) -> int:
             emotions = [f"{face.emotion} ({face.probabilities.max():.0%})" for face in faces]
             progress.write(f"{path}: {', '.join(emotions) or 'no face'}", file=sys.stdout)
             rows += [
-                [path, number, *face.box, face.emotion, *face.probabilities.round(4)]
+                [path, f"{name}.png", number, *face.box, face.emotion, *face.probabilities.round(4)]
                 for number, face in enumerate(faces, start=1)
             ]
             figures = {}
@@ -77,19 +81,20 @@ def recognise_all(options: argparse.Namespace) -> int:
             for file, figure in figures.items():
                 content = plots.png(figure)
                 write_atomically(options.output / f"{file}.png", lambda file, content=content: file.write(content))
-    table = pd.DataFrame(rows, columns=["photo", "face", "left", "top", "side", "emotion", *CLASSES])
+    table = pd.DataFrame(rows, columns=["photo", "picture", "face", "left", "top", "side", "emotion", *CLASSES])
     write_atomically(options.output / "faces.csv", lambda file: table.to_csv(file, index=False))
-    print(f"{options.output / 'faces.csv'} lists the faces; their pictures lie beside it")
+    print(f"{options.output / 'faces.csv'} lists {len(rows)} faces; their pictures lie beside it")
     return 1 if failed else 0
 
 
-def listed(photos: list[Path]) -> list[Path]:
-    """The image files that are named, and those in the folders that are named, without hidden ones."""
+def listed(photos: list[Path], output: Path) -> list[Path]:
+    """The image files that are named, and those in named folders, without hidden ones and without earlier output."""
     paths = []
     for path in photos:
         if path.is_dir():
             inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES]
             inside = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+            inside = [file for file in inside if output.resolve() not in file.resolve().parents]
             if not inside:
                 raise InputError(f"{path} holds no images ({', '.join(SUFFIXES)})")
             paths += inside
@@ -99,12 +104,14 @@ def listed(photos: list[Path]) -> list[Path]:
 
 
 def names(paths: list[Path]) -> list[str]:
-    """A name for each photo's picture: its own, with a number where an earlier photo has it."""
-    taken: dict[str, int] = {}
+    """A name for each photo's picture: its own, with a number where another picture has it."""
+    taken: set[str] = set()
     result = []
     for path in paths:
-        count = taken[path.stem.lower()] = taken.get(path.stem.lower(), 0) + 1
-        result.append(path.stem if count == 1 else f"{path.stem}-{count}")
+        candidates = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
+        name = next(name for name in candidates if not {name.lower(), f"{name}-what-if".lower()} & taken)
+        taken |= {name.lower(), f"{name}-what-if".lower()}
+        result.append(name)
     return result
 
 

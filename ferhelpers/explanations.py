@@ -61,8 +61,8 @@ def black_quarter(runs: Runs, dataset: Dataset, layer: str) -> pd.DataFrame:
 
     Source: report, 6.1.2 and Figure 9.
     """
-    if (missing := runs.not_run(*runs)) is not None:
-        return missing
+    if not runs.first():
+        return runs.not_run(*runs)
     half, rows = IMAGE_SIZE // 2, []
     for name, run in runs.first().items():
         if layer not in run.layers:

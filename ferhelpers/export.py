@@ -1,7 +1,7 @@
 """A trained network for other programs: as ONNX, or as a Keras file that needs no `ferhelpers` (docs/export.md).
 
-python -m ferhelpers.export emotions.onnx                                    # the network that comes with the package
-python -m ferhelpers.export final.keras --run results/fer2013/runs/cnn2-...  # that of a stored run
+    python -m ferhelpers.export emotions.onnx                                    the network that comes with the package
+    python -m ferhelpers.export final.keras --run outputs/full/runs/cnn2-...     that of a stored run
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -52,15 +53,18 @@ def write(model: keras.Model, path: Path) -> None:
     """
     if path.suffix not in (".onnx", ".keras"):
         raise InputError(f"{path}: a network is written as .onnx or .keras")
+    onnx = path.suffix == ".onnx"
+    if onnx and (keras.backend.backend() != "tensorflow" or importlib.util.find_spec("tf2onnx") is None):
+        raise InputError("ONNX is written by tf2onnx, on TensorFlow: pip install '.[export]'")
     copied = plain(model)
-    with writing(path):
-        if path.suffix == ".keras":
-            copied.save(path)
-            return
-        if keras.backend.backend() != "tensorflow" or importlib.util.find_spec("tf2onnx") is None:
-            raise InputError("ONNX is written by tf2onnx, on TensorFlow: pip install '.[export]'")
-        copied(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 1), "float32"))  # Keras exports what has been called
-        copied.export(path, format="onnx", verbose=False)
+    with writing(path), TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        if onnx:
+            copied(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 1), "float32"))  # Keras exports what has been called
+            copied.export(part, format="onnx", verbose=False)
+        else:
+            copied.save(part)
+        os.replace(part, path)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,6 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     print(f"{options.file}: {options.file.stat().st_size / 1e6:.1f} MB")
     return 0
 

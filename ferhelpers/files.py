@@ -32,7 +32,7 @@ def writing(path: Path) -> Iterator[None]:
             raise
         reason = error.strerror or error
         raise InputError(
-            f"cannot write {path} ({reason}); make room or rights there, or choose another --output"
+            f"cannot write {path} ({reason}); make room or rights there, or choose another place"
         ) from error
 
 

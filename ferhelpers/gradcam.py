@@ -36,9 +36,7 @@ def conv_layers(model: keras.Model) -> list[str]:
     """
     kinds = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
     return [
-        name
-        for name, layer in _layers(model).items()
-        if isinstance(layer, kinds) and np.prod(layer.output.shape[1:3]) > 1
+        name for name, layer in _layers(model).items() if isinstance(layer, kinds) and layer.output.shape[1:3] != (1, 1)
     ]
 
 
@@ -142,7 +140,11 @@ def _tapped(model, names):
         if isinstance(layer, keras.Model):  # its layers take its place
             return run(layer, *args)
         outputs = layer(*args, **kwargs)
-        return taps[layer.name](outputs) if layer.name in taps else outputs
+        if layer.name not in taps:
+            return outputs
+        if taps[layer.name].built:
+            raise InputError(f"Grad-CAM: layer {layer.name!r} is used twice; a map is of one use")
+        return taps[layer.name](outputs)
 
     def run(part, inputs):  # as keras.models.clone_model does, which cannot go into a model inside
         graph = keras.Model(part.inputs[0], part.outputs[0])
@@ -188,10 +190,11 @@ def _normalised_map(activations, gradients):
 
 
 def _check_model(model, names):
-    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
+    outputs = getattr(model, "outputs", None) or ()
+    if len(getattr(model, "inputs", None) or ()) != 1 or [len(output.shape) for output in outputs] != [2]:
         raise InputError(
-            f"Grad-CAM: model {model.name!r} is subclassed, was never built, or has several inputs or outputs; "
-            "it takes a functional or sequential one that maps one image to one vector of logits"
+            f"Grad-CAM: {getattr(model, 'name', model)!r} is subclassed, was never built, or has several inputs or "
+            "outputs; it takes a functional or sequential model that maps one image to one vector of logits"
         )
     known = [name for name, layer in _layers(model).items() if len(getattr(layer.output, "shape", ())) == 4]
     for name in names or ():
@@ -203,7 +206,7 @@ def _check_model(model, names):
 
 def _fitting(images, model):
     """The images (N, H, W, channels) as the model's input wants them."""
-    wanted = model.inputs[0].shape[1:]
+    images, wanted = np.asarray(images), model.inputs[0].shape[1:]
     shaped = images[..., None] if images.ndim == 3 else images
     if shaped.ndim == 4 and shaped.shape[3] == 1:
         shaped = shaped.repeat(wanted[-1], axis=3)

@@ -111,6 +111,8 @@ def read(image: str | Path | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
         if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,), (4,)) or 0 in image.shape:
             raise InputError(f"an image is an array (H, W), (H, W, 3) or (H, W, 4); this one is {image.shape}")
         image = Image.fromarray(_eight_bits(image))
+    if not isinstance(image, (str, Path, Image.Image)) and not hasattr(image, "read"):
+        raise InputError(f"an image is a path, an open file, a PIL image or an array, not {type(image).__name__}")
     try:
         opened = image if isinstance(image, Image.Image) else Image.open(image)
         if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
@@ -129,12 +131,12 @@ def read(image: str | Path | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey levels 0..255 of an array: floats up to 1 are shares; uint16, and integers above 255, have 16 bits."""
+    """Grey levels 0..255 of an array: floats up to about 1 are shares; uint16, and integers above 255, have 16 bits."""
     if values.dtype == np.uint8:
         return values
-    if not np.isfinite(values).all():
-        raise InputError("an image holds values that are not finite")
-    if values.dtype == bool or (values.dtype.kind == "f" and values.max() <= 1):
+    if values.dtype.kind not in "buif" or not np.isfinite(values).all() or values.min() <= -1:
+        raise InputError("an image holds whole numbers from 0, or floats 0..1 or 0..255; these are others")
+    if values.dtype == bool or (values.dtype.kind == "f" and values.max() <= 2):  # interpolation can overshoot
         values = values * 255.0
     elif values.dtype == np.uint16 or values.max() > 255:
         values = values / 257
@@ -191,12 +193,8 @@ def crop(photo: np.ndarray, box: tuple[int, int, int]) -> np.ndarray:
         np.clip(np.arange(start, start + side), 0, length - 1)
         for start, length in zip((top, left), grey.shape, strict=True)
     )
-    return _resized(grey[np.ix_(rows, columns)])
-
-
-def _resized(grey: np.ndarray) -> np.ndarray:
-    shrinks = min(grey.shape) >= IMAGE_SIZE
-    return cv2.resize(grey, (IMAGE_SIZE,) * 2, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    how = cv2.INTER_AREA if side >= IMAGE_SIZE else cv2.INTER_CUBIC
+    return cv2.resize(grey[np.ix_(rows, columns)], (IMAGE_SIZE, IMAGE_SIZE), interpolation=how)
 
 
 def recognise(
@@ -206,7 +204,7 @@ def recognise(
 
     Args:
         image: as in `read`.
-        cropped: the image is one face, as in FER-2013; no face is looked for.
+        cropped: the image, or the square in its middle, is one face, as in FER-2013; no face is looked for.
         run: the folder of a stored run to ask instead of the network that comes with the package.
 
     Returns:
@@ -217,12 +215,14 @@ def recognise(
     """
     photo = read(image)
     if cropped:
-        boxes, images = [(0, 0, min(photo.shape[:2]))], [_resized(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY))]
+        height, width, _ = photo.shape
+        side = min(height, width)
+        boxes = [((width - side) // 2, (height - side) // 2, side)]
     else:
         boxes = find_faces(photo)
-        images = [crop(photo, box) for box in boxes]
     if not boxes:
         return []
+    images = [crop(photo, box) for box in boxes]
     probabilities = network(run and Path(run)).probabilities(np.stack(images))
     return [Face(*face) for face in zip(boxes, images, probabilities, strict=True)]
 

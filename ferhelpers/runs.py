@@ -69,6 +69,8 @@ class Run(Predictions):
 
     def __init__(self, folder: Path):
         self.folder = folder
+        if not (folder / MANIFEST).is_file():
+            raise InputError(f"{folder} is not a stored run: it has no {MANIFEST}")
         try:
             self._manifest = dict(json.loads((folder / MANIFEST).read_bytes()))
         except (OSError, ValueError, TypeError) as error:
@@ -111,6 +113,10 @@ class Run(Predictions):
 
         from ferhelpers import layers  # noqa: F401  registers the classes that the file names
 
+        if not (self.folder / "model.keras").exists():
+            raise InputError(
+                f"{self.folder} holds the numbers of a training without its network; train it: {self.config['command']}"
+            )
         self._read("model.keras")
         return keras.saving.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
 

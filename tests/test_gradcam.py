@@ -198,10 +198,17 @@ def test_a_trained_network_looks_at_the_expression_more_than_chance():
 def test_wrong_input_is_refused_in_one_line(small_cnn):
     inputs = [keras.Input((SIDE, SIDE, 1)) for _ in range(2)]
     two_inputs = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(layers.Add()(inputs))))
+    twice = layers.Conv2D(1, 3, padding="same", name="twice")
+    used_twice = keras.Model(inputs[0], layers.Dense(3)(layers.Flatten()(twice(twice(inputs[0])))))
+    a_map = keras.Model(inputs[0], layers.Conv2D(3, 3)(inputs[0]))
     never_built = keras.Sequential([layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)])
     images = noise(2)
     for arguments, message in [
         ((two_inputs, spots((1, 1))), "several inputs"),
+        ((used_twice, spots((1, 1))), "'twice' is used twice"),
+        ((a_map, spots((1, 1))), "one vector of logits"),
+        ((None, spots((1, 1))), "one vector of logits"),
+        ((small_cnn, None), r"images of shape \(\)"),
         ((never_built, spots((1, 1))), "never built"),
         ((small_cnn, images, "conv9_1"), r"no layer 'conv9_1' .* it has .*conv2_3"),
         ((small_cnn, images, ["flatten"]), "no layer 'flatten' with a 2-D output"),

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy import special
@@ -81,6 +82,7 @@ ARRAYS = {
     "uint16": np.full((4, 4), 100 * 257, np.uint16),
     "float, 0..255": np.full((4, 4), 100.0),
     "float": np.full((4, 4, 3), 100 / 255),
+    "float, overshooting": np.where(np.arange(48).reshape(4, 4, 3) == 47, 1.02, 100 / 255),
     "int64": np.full((4, 4, 3), 100),
     "opaque": np.dstack([np.full((4, 4, 3), 100, np.uint8), np.full((4, 4), 255, np.uint8)]),
 }
@@ -88,7 +90,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("form", ARRAYS)
 def test_arrays_are_read(form):
-    np.testing.assert_array_equal(photo.read(ARRAYS[form]), np.full((4, 4, 3), 100))
+    np.testing.assert_array_equal(photo.read(ARRAYS[form])[:3], np.full((3, 4, 3), 100))
 
 
 WRONG = {
@@ -104,6 +106,18 @@ def test_what_is_no_image_is_one_clear_line(kind, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         photo.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("image", [None, 5, [1, 2], b"bytes"])
+def test_other_types_are_refused(image):
+    with pytest.raises(InputError, match="an image is a path, an open file, a PIL image or an array, not"):
+        photo.read(image)
+
+
+@pytest.mark.parametrize("values", [[[np.nan]], [[-1.0, 1.0]], [[-5]], [[1j]], [["a"]], [[None]]])
+def test_arrays_of_other_values_are_refused(values):
+    with pytest.raises(InputError, match="an image holds whole numbers from 0, or floats"):
+        photo.read(np.array(values))
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (0, 4), (2, 4, 4, 3)])
@@ -153,6 +167,10 @@ def test_a_crop_is_the_square_in_grey_and_repeats_the_edge(pixels):
 def test_a_cropped_face_of_the_data_set_goes_in_as_it_is(faces):
     (face,) = photo.recognise(faces.public.images[3], cropped=True)
     np.testing.assert_array_equal(face.image, faces.public.images[3])
+    wide = np.hstack([np.zeros((48, 30), np.uint8), faces.public.images[3], np.zeros((48, 30), np.uint8)])
+    (face,) = photo.recognise(wide, cropped=True)
+    assert face.box == (30, 0, 48)
+    np.testing.assert_array_equal(face.image, faces.public.images[3])
 
 
 def test_the_astronaut_smiles():
@@ -197,8 +215,24 @@ def test_the_command_writes_pictures_and_a_table(tmp_path, capsys):
     assert f"{tmp_path / 'in' / 'wall.png'}: no face" in out
     made = {file.name for file in (tmp_path / "out").iterdir()}
     assert made == {"faces.csv", "ONE.png", "ONE-what-if.png", "one-2.png", "one-2-what-if.png"}
+    table = pd.read_csv(tmp_path / "out" / "faces.csv")
+    assert list(table.picture) == ["ONE.png", "one-2.png"]
     rows = (tmp_path / "out" / "faces.csv").read_text().splitlines()
     assert len(rows) == 3 and all(",happy," in row for row in rows[1:])
+
+
+@pytest.mark.slow
+def test_every_picture_has_a_name_of_its_own():
+    paths = [Path(name) for name in ("a-2.png", "a.gif", "b/a.jpg", "a.png", "x.jpg", "x-what-if.jpg")]
+    assert command.names(paths) == ["a-2", "a", "a-3", "a-4", "x", "x-what-if-2"]
+
+
+def test_a_folder_is_listed_without_hidden_files_and_earlier_pictures(tmp_path):
+    for name in ("b.png", "a.JPG", "notes.txt", ".thumbs/c.png", "emotions/b.png", "more/d.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    listed = command.listed([tmp_path, tmp_path / "notes.txt"], tmp_path / "emotions")
+    assert [str(path.relative_to(tmp_path)) for path in listed] == ["a.JPG", "b.png", "more/d.webp", "notes.txt"]
 
 
 @pytest.mark.slow
@@ -206,7 +240,7 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     for arguments, message in (
         ([str(tmp_path)], "holds no images"),
         ([str(tmp_path / "missing.jpg")], "no such file"),
-        ([str(PHOTO), "--run", str(tmp_path)], "manifest.json is damaged"),
+        ([str(PHOTO), "--run", str(tmp_path)], "is not a stored run"),
     ):
         assert command.main([*arguments, "--output", str(tmp_path / "out")]) != 0
         assert message in capsys.readouterr().err
@@ -221,9 +255,13 @@ def test_without_the_detector_a_photo_is_refused_and_a_cropped_face_is_not(monke
 
 
 def test_a_stored_run_can_be_asked(tmp_path, faces):
-    run = training.train(Experiment(blocks=1, width=0.1, epochs=1), faces, Store(tmp_path), progress=lambda line: None)
+    run = training.train(Experiment(blocks=1, width=0.1, epochs=1), faces, Store(tmp_path, "command"))
     (face,) = photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
     logits = training.predict(run.model(), faces.public.images[:1], mirrored=True)
     expected = special.softmax(logits[0] / calibration.run_temperature(run))
     np.testing.assert_allclose(face.probabilities, expected, atol=2e-3)
     assert photo.heat([face], run.folder).shape == (1, 48, 48, 3)
+    (run.folder / "model.keras").unlink()
+    photo.network.cache_clear()
+    with pytest.raises(InputError, match="holds the numbers of a training without its network; train it: command"):
+        photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
