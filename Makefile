@@ -29,7 +29,7 @@ env: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,photo,test]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,photo,export,test]'
 	touch $@
 
 clean:

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ferhelpers.data import CLASSES
-from ferhelpers.environment import check_backend
+from ferhelpers.environment import check_backend, quiet
 from ferhelpers.errors import InputError
 from ferhelpers.files import write_atomically
 
@@ -52,11 +52,12 @@ def recognise_all(options: argparse.Namespace) -> int:
     """Write a picture for every photo with a face, and faces.csv for all of them; the exit status."""
     paths = listed(options.photos, options.output)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from ferhelpers import photo, plots
+    with quiet():
+        from ferhelpers import photo, plots
 
-    photo.network(options.run)
-    if not options.cropped:
-        photo.detector()
+        photo.network(options.run)
+        if not options.cropped:
+            photo.detector()
     rows, failed = [], 0
     with tqdm(paths, unit="photo", disable=len(paths) == 1 or not sys.stderr.isatty()) as progress:
         for path, name in zip(progress, names(paths), strict=True):
@@ -83,7 +84,7 @@ def recognise_all(options: argparse.Namespace) -> int:
                 write_atomically(options.output / f"{file}.png", lambda file, content=content: file.write(content))
     table = pd.DataFrame(rows, columns=["photo", "picture", "face", "left", "top", "side", "emotion", *CLASSES])
     write_atomically(options.output / "faces.csv", lambda file: table.to_csv(file, index=False))
-    print(f"{options.output / 'faces.csv'} lists {len(rows)} faces; their pictures lie beside it")
+    print(f"faces found: {len(rows)}; {options.output / 'faces.csv'} lists them, and their pictures lie beside it")
     return 1 if failed else 0
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 import platformdirs
@@ -37,6 +40,20 @@ def isolate() -> None:
     os.environ["KERAS_HOME"] = os.path.abspath(os.path.join(cache, "keras"))
     if not os.environ.get("MPLBACKEND", "").startswith("module://"):
         os.environ.pop("MPLBACKEND", None)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what libraries write to standard error while they load out of the terminal."""
+    sys.stderr.flush()
+    terminal, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nothing)
 
 
 def check_backend() -> None:

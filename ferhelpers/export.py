@@ -1,7 +1,7 @@
 """A trained network for other programs: as ONNX, or as a Keras file that needs no `ferhelpers` (docs/export.md).
 
-    python -m ferhelpers.export emotions.onnx                                    the network that comes with the package
-    python -m ferhelpers.export final.keras --run outputs/full/runs/cnn2-...     that of a stored run
+python -m ferhelpers.export emotions.onnx                                    the network that comes with the package
+python -m ferhelpers.export final.keras --run outputs/full/runs/cnn2-...     that of a stored run
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-REQUIREMENTS = [*PROJECT["dependencies"], *EXTRAS["notebooks"], *EXTRAS["test"]]
+INSTALLED = ("notebooks", "photo", "export", "test")  # by make env
+REQUIREMENTS = [*PROJECT["dependencies"], *(line for extra in INSTALLED for line in EXTRAS[extra])]
 EXACT = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 
 
