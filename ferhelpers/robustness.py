@@ -142,7 +142,7 @@ def readings(runs: Runs) -> list[str]:
         scores = runs.scores(name).xs("whole", level="layout").loc[list(TEST_SETS)]
         ahead = int(((scores.accuracy > best.accuracy) & (scores.loss < best.loss)).sum())
         sentences.append(
-            f"{runs.label(name)} beats the report's best accuracy and its lowest loss at once on {ahead} of "
+            f"{runs.label(name)} has a higher accuracy and a lower loss than every network of the report on {ahead} of "
             f"{len(TEST_SETS)} test sets."
         )
     for name in (B, C):

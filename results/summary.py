@@ -49,8 +49,10 @@ def results_page() -> str:
     tried, robust = trained("full", readings), trained("full", diets)
     parts += [
         "## Networks that withstand distortion",
-        "Accuracy / loss on whole sets, and accuracy by kind of distortion (notebook 9). No diet holds the last six.",
+        "Accuracy / loss on whole test sets (notebook 9):",
         _markdown(robustness.six_sets(robust).reset_index()),
+        "Accuracy by kind of distortion. The first five are means over the textbook's severities; the last six are "
+        "never used in training.",
         _markdown(robustness.matrix(robust).round(3).reset_index()),
         "## Readings of how the report trained",
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
@@ -95,13 +97,13 @@ def answer() -> str:
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
+    note = "*Each distortion is on a fifth of the test images, as in the report. Whole test sets: results/README.md.*"
     figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
     sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
-    sentences += [
-        f"A network trained to withstand distortion (notebook 9): {line}" for line in robustness.answer(robust)
-    ]
+    trained_so = "A small network trained on distorted images (notebook 9, whole test sets)"
+    sentences += [f"{trained_so}: {line}" for line in robustness.answer(robust)]
     bullets = "\n".join(f"- {sentence}" for sentence in sentences)
-    return "\n\n".join([bullets, _markdown(table), figure])
+    return "\n\n".join([bullets, _markdown(table), note, figure])
 
 
 def findings() -> str:
