@@ -228,7 +228,7 @@ def recognise(
 
 
 def distorted(face: Face) -> dict[str, np.ndarray]:
-    """The same face as it is, under a mask, sunglasses, and each textbook distortion from mild to severe.
+    """The same face as it is, under a mask, sunglasses, and each textbook distortion in all severities.
 
     Returns:
         dict, a name such as "none", "mask" or "speckle 3" (the severity) -> uint8 (48, 48).
@@ -236,7 +236,7 @@ def distorted(face: Face) -> dict[str, np.ndarray]:
     image = face.image[None]
     images = {"none": image, **{name: unseen.apply(name, image) for name in ("mask", "sunglasses")}}
     for name in distortions.NAMES:
-        for severity in (1, 3, 5):
+        for severity in distortions.SEVERITIES:
             short = name.removeprefix("gaussian_").replace("_", " ")
             images[f"{short} {severity}"] = distortions.apply(name, image, form="textbook", severity=severity)
     return {name: image[0] for name, image in images.items()}

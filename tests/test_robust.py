@@ -113,6 +113,7 @@ def runs(faces, tmp_path_factory):
     return training.train_all(asked, faces, Store(tmp_path_factory.mktemp("robust")), progress=lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_run_holds_every_test_set_and_the_mean_over_mirror_images(runs, faces):
     run = runs["robust_general"][0]
     model = run.model()
@@ -129,12 +130,14 @@ def test_a_run_holds_every_test_set_and_the_mean_over_mirror_images(runs, faces)
     assert len(run.logits("validation/distorted")) == len(run.labels("validation/distorted")) == 15
 
 
+@pytest.mark.slow
 def test_only_the_diet_differs(runs):
     clean, general = (runs[name][0].config["experiment"] for name in ("robust_clean", "robust_general"))
     assert clean["recipe"].pop("diet") == "clean" and general["recipe"].pop("diet") == "general" and clean == general
     assert clean["recipe"] | {"diet": "general"} == Experiment(recipe=Recipe()).content()["recipe"]
 
 
+@pytest.mark.slow
 def test_tables_hold_the_numbers_of_the_runs(runs):
     six = robustness.six_sets(runs)
     assert (
@@ -156,6 +159,7 @@ def test_tables_hold_the_numbers_of_the_runs(runs):
     assert matrix.loc["B (general distortions)", "mask"] == pytest.approx(right)
 
 
+@pytest.mark.slow
 def test_sentences_say_what_the_tables_hold(runs):
     price, unseen_kinds = robustness.readings(runs)
     clean, general = (robustness.accuracy(runs, name, "clean") for name in ("robust_clean", "robust_general"))
@@ -164,6 +168,7 @@ def test_sentences_say_what_the_tables_hold(runs):
     assert robustness.readings(Runs({"robust_clean": []})) == []
 
 
+@pytest.mark.slow
 def test_beside_the_report_stand_networks_of_its_data_alone(runs, monkeypatch):
     monkeypatch.setitem(runs["robust_clean"][0].config, "data", {"form": "folder"})
     first, *_ = robustness.readings(runs)
