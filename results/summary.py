@@ -72,7 +72,6 @@ def results_page() -> str:
 
 def _trainings(runs: Runs) -> list[str]:
     """The networks that were trained, on six test sets, and what they took."""
-    unseen = robust.only("robust_clean", "robust_general")  # by networks that never saw the report's distortions
     every = [run for seeds in runs.values() for run in seeds]
     if not every:
         return ["No network was trained by it yet."]
