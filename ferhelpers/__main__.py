@@ -78,7 +78,7 @@ def recognise_all(options: argparse.Namespace) -> int:
             if faces:
                 figures[name] = plots.recognised(faces, pixels, photo.heat(faces[:ROWS], options.run))
             if faces and options.what_if:
-                figures[f"{name}-what-if"] = photo.what_if_sheet(faces[0], options.run)
+                figures[f"{name}-what-if"] = photo.what_if_sheet(faces[0], photo.what_if(faces[0], options.run))
             for file, figure in figures.items():
                 content = plots.png(figure)
                 write_atomically(options.output / f"{file}.png", lambda file, content=content: file.write(content))

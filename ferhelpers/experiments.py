@@ -31,7 +31,7 @@ class Recipe:
     """How a network is trained to withstand distortion; with it, `augmentation` is the recipe's own.
 
     Attributes:
-        diet: what distorts the training images (robust.SHARES): "clean", nothing; "general", textbook distortions at
+        diet: what distorts the training images (robust.GENERAL): "clean", nothing; "general", textbook distortions at
             random severities; "report", half of these and the report's own functions; "without_<distortion>", general
             ones without the family of that distortion.
         rotation, shift, stretch: largest angle (degrees), shift (share of the side) and change of size (share):
@@ -62,8 +62,8 @@ class Experiment:
     """One training. Equal experiments on equal data are one run, whoever asks for them.
 
     Attributes:
-        architecture: "cnn", or "efficientnetb0" or "efficientnet_lite0" (which ignore blocks, dropout, normalisation,
-            width, wiring and scale).
+        architecture: "cnn"; "resnet", the small residual network, of which width alone counts; or "efficientnetb0" or
+            "efficientnet_lite0" (which ignore blocks, dropout, normalisation, width, wiring and scale).
         blocks: blocks of layers of the CNN, 1..5 (report 8.1).
         dropout: rate after every block, 0 <= rate < 1.
         normalisation: batch normalisation after every convolution.
@@ -85,6 +85,7 @@ class Experiment:
         study_epochs: the study's EPOCHS, of which `epochs` is this network's share; None stands for `epochs`.
         precision: "auto" (chosen from the hardware, recorded in the run) or a Keras dtype policy.
         seed: of the initial weights, the order of the images, dropout and augmentation.
+        recipe: of a training that withstands distortion ("resnet", notebook 09); None is the report's.
         frozen: train EfficientNet-Lite0's last layer alone, on the ImageNet weights below it.
 
     Raises:

@@ -260,9 +260,8 @@ def what_if(face: Face, run: str | Path | None = None) -> pd.DataFrame:
     )
 
 
-def what_if_sheet(face: Face, run: str | Path | None = None) -> Figure:
-    """A face's `distorted` images, each under its distortion and the emotion that the network sees in it."""
-    answers = what_if(face, run)
+def what_if_sheet(face: Face, answers: pd.DataFrame) -> Figure:
+    """A face's `distorted` images, each under its distortion and the emotion of `what_if`'s answers."""
     titles = answers.distortion + "\n" + answers.emotion
     return plots.image_sheet(np.stack(list(distorted(face).values())), titles, columns=6)
 

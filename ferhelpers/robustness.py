@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ferhelpers import calibration, distortions, evaluation
-from ferhelpers.data import CLASSES
 from ferhelpers.published import DIGITS, TEST_SETS, by_network
 from ferhelpers.runs import Runs
 from ferhelpers.unseen import UNSEEN
@@ -91,20 +90,6 @@ def matrix(runs: Runs) -> pd.DataFrame:
     }
     frame = pd.DataFrame(table).T.rename(columns=lambda name: name.replace("_", " "))
     return frame.rename_axis("network")
-
-
-def recall_under(runs: Runs, test_set: str) -> pd.DataFrame:
-    """Recall by emotion on one test set, as plots.recall_bars takes it: class, network, measured, low, high."""
-    rows = []
-    for name, run in runs.first().items():
-        recalls = np.mean([evaluation.recall(one.logits(test_set), one.labels(test_set)) for one in runs[name]], axis=0)
-        counts = np.bincount(run.labels(test_set), minlength=len(CLASSES))
-        rows += [
-            (label, runs.label(name), share, *evaluation.accuracy_interval(share, images))
-            for label, share, images in zip(CLASSES, recalls, counts)
-            if images
-        ]
-    return pd.DataFrame(rows, columns=["class", "network", "measured", "low", "high"])
 
 
 def temperature(run) -> float:

@@ -237,9 +237,9 @@ class Runs(dict[str, list[Run]]):
         measure = evaluation.MEASURES[metric]
         return np.array([measure(*evaluation.predictions(run, test_set)) for run in self[name]], dtype=np.float64)
 
-    def recalls(self, name: str) -> np.ndarray:
-        """float64 (7,): recall of each class on the clean test images, mean over seeds; NaN without images."""
-        return np.mean([evaluation.recall(run.logits("clean"), run.labels("clean")) for run in self[name]], axis=0)
+    def recalls(self, name: str, test_set: str = "clean") -> np.ndarray:
+        """float64 (7,): recall of each class on a whole test set, mean over seeds; NaN without images."""
+        return np.mean([evaluation.recall(run.logits(test_set), run.labels(test_set)) for run in self[name]], axis=0)
 
     def scores(self, name: str) -> pd.DataFrame:
         """What `evaluation.scores` says of an experiment that was run, mean over its seeds, by (test_set, layout).

@@ -222,8 +222,8 @@ def class_recalls(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def recalls(runs: Runs) -> pd.DataFrame:
-    """Recall of each class on the clean test images as points to draw.
+def recalls(runs: Runs, test_set: str = "clean") -> pd.DataFrame:
+    """Recall of each class on a whole test set as points to draw.
 
     Returns:
         DataFrame, one row a class and network: class, network, measured (0..1, mean over seeds), low, high (95 %
@@ -231,8 +231,8 @@ def recalls(runs: Runs) -> pd.DataFrame:
     """
     rows = []
     for name, run in runs.first().items():
-        counts = np.bincount(run.labels("clean"), minlength=len(CLASSES))
-        for label, share, images in zip(CLASSES, runs.recalls(name), counts):
+        counts = np.bincount(run.labels(test_set), minlength=len(CLASSES))
+        for label, share, images in zip(CLASSES, runs.recalls(name, test_set), counts):
             if images:
                 rows.append((label, runs.label(name), share, *evaluation.accuracy_interval(share, images)))
     return pd.DataFrame(rows, columns=["class", "network", "measured", "low", "high"])
