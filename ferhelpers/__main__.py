@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ferhelpers.data import CLASSES
 from ferhelpers.environment import check_backend, quiet
-from ferhelpers.errors import InputError
+from ferhelpers.errors import InputError, exit_status
 from ferhelpers.files import write_atomically
 
 ROWS = 6  # faces of a photo that get a row with their heat map
@@ -34,22 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("emotions"), help="folder to write to (emotions)")
     parser.add_argument("--run", type=Path, help="a stored run, such as outputs/fast/runs/cnn2-..., to recognise with")
     options = parser.parse_args(arguments)
-    try:
-        check_backend()
-        return recognise_all(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever reads standard output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return exit_status(lambda: recognise_all(options))
 
 
 def recognise_all(options: argparse.Namespace) -> int:
     """Write a picture for every photo with a face, and faces.csv for all of them; the exit status."""
+    check_backend()
     paths = listed(options.photos, options.output)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():

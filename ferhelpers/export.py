@@ -18,7 +18,7 @@ import numpy as np
 
 from ferhelpers import shipped
 from ferhelpers.data import IMAGE_SIZE
-from ferhelpers.errors import InputError
+from ferhelpers.errors import InputError, exit_status
 from ferhelpers.files import writing
 from ferhelpers.layers import BatchNormalization, RandomWarp
 from ferhelpers.runs import Run
@@ -73,16 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="what to write: NAME.onnx or NAME.keras")
     parser.add_argument("--run", type=Path, help="folder of a stored run with its model.keras")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> int:
         write(Run(options.run).model() if options.run else shipped.load(), options.file)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    print(f"{options.file}: {options.file.stat().st_size / 1e6:.1f} MB")
-    return 0
+        print(f"{options.file}: {options.file.stat().st_size / 1e6:.1f} MB")
+        return 0
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":
