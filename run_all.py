@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
+import math
 import os
 import shlex
 import signal
@@ -82,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         fraction = next(iter(plan.values.values())).get("FRACTION", 1.0)
         print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}", flush=True)
         if options.train_only:
-            return train(plan)
+            return train(plan, options)
         wait = f"Waiting for another run_all.py that writes to {plan.output}"
         with hold(plan.output / ".lock", lambda: print(wait, flush=True)):
             return run(plan)
@@ -153,8 +155,24 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--results", metavar="DIR", help="show the runs of that output folder; train nothing")
     parser.add_argument("--train-only", action="store_true", help="run the trainings without Jupyter")
     parser.add_argument("--networks", metavar="final,blocks_1", help="with --train-only: train these networks")
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="with --train-only: train on a Ray cluster (auto, HOST:PORT or ray://HOST:PORT; nothing: this machine's)",
+    )
+    parser.add_argument("--cpus", type=_amount, metavar="N", help="with --ray: cores of one training")
+    parser.add_argument("--gpus", type=_amount, metavar="X", help="with --ray: GPUs of one training, such as 0.25")
     parser.add_argument("--no-html", action="store_true", help="leave the notebooks as .ipynb")
     return parser.parse_args(arguments)
+
+
+def _amount(text: str) -> float:
+    amount = float(text)
+    if not (0 <= amount < math.inf and (amount < 1 or amount.is_integer())):  # as Ray has it
+        raise ValueError
+    return amount
 
 
 def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
@@ -190,6 +208,10 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         raise InputError(
             "--results shows every seed that is stored, and SEEDS says how many to train: give one of the two"
         )
+    for option in ("ray", "cpus", "gpus"):
+        needed = "train_only" if option == "ray" else "ray"
+        if getattr(options, option) is not None and getattr(options, needed) in (None, False):
+            raise InputError(f"--{option} goes with --{needed.replace('_', '-')}")
     if results and options.train_only:
         raise InputError("--results trains nothing, and --train-only shows nothing; give one of the two")
     shared = {"DATA": _source(options.data), "OUTPUT": str(output), "TRAIN": "", "RESULTS": str(results)}
@@ -303,24 +325,30 @@ def _path(option: str, text: str) -> Path:
     return path
 
 
-def train(plan: Plan) -> int:
+def train(plan: Plan, options: argparse.Namespace) -> int:
     """Runs every training of the chosen notebooks, without Jupyter."""
-    from ferhelpers import training
+    notebooks = [name for name in plan.values if name in STUDY]
+    known = {key: value for name in notebooks for key, value in _experiments(name, plan.values[name]).items()}
+    experiments = {network: experiment for network, experiment in known.items() if network in plan.networks}
+    values = plan.values[notebooks[0]]  # SEEDS and FRACTION are the same in all
+    dataset, store = plan.dataset.subset(values["FRACTION"]), Store(plan.output / "runs", command=plan.command)
+    asked = experiments, dataset, store, values["SEEDS"]
+    progress = functools.partial(print, flush=True)
+    if options.ray is None:
+        from ferhelpers import training
 
-    for name, values in plan.values.items():
-        known = _experiments(name, values)
-        experiments = {network: known[network] for network in known if network in plan.networks}
-        if experiments:
-            print(f"{name}:", flush=True)
-            runs = training.train_all(
-                experiments,
-                plan.dataset.subset(values["FRACTION"]),
-                Store(plan.output / "runs", command=plan.command),
-                seeds=values["SEEDS"],
-                progress=lambda line: print(f"  {line}", flush=True),
-            )
-            print(f"  in the store: {', '.join(f'{key} ({len(seeds)})' for key, seeds in runs.items())}", flush=True)
-    return 0
+        runs, failures = training.train_all(*asked, progress), {}
+    else:
+        try:
+            from ferhelpers import cluster
+        except ModuleNotFoundError as error:
+            raise InputError(f"{error.name} is not installed: pip install '.[ray]'") from error
+        failures = cluster.train_all(*asked, options.ray, options.cpus, options.gpus, progress)
+        runs = store.find_all(experiments, dataset.fingerprint, values["SEEDS"])
+    for name, reason in failures.items():
+        print(f"{name} failed: {reason}", file=sys.stderr)
+    print(f"In the store: {', '.join(f'{name} ({len(seeds)})' for name, seeds in runs.items())}", flush=True)
+    return 1 if failures else 0
 
 
 def run(plan: Plan) -> int:

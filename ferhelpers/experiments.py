@@ -182,6 +182,12 @@ class Experiment:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def cost(self) -> float:
+        """About how long it trains, on a CPU; 1 is one epoch of 5 blocks at full width."""
+        epoch = {"cnn": (0.16, 0.43, 0.77, 0.91, 1)[self.blocks - 1], "resnet": 0.4}.get(self.architecture, 1)
+        return self.epochs * self.width**2 * epoch
+
+    @property
     def slug(self) -> str:
         """A readable name for folders and progress lines; the key tells apart what it leaves out."""
         if self.recipe:
@@ -362,6 +368,11 @@ def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str
         for name, experiment in experiments.items()
         for seed in range(experiment.seed, experiment.seed + seeds)
     ]
+
+
+def longest_first(named: list[tuple[str, Experiment]]) -> list[tuple[str, Experiment]]:
+    """The order in which several processes finish soonest; equal experiments under several names stay together."""
+    return sorted(named, key=lambda pair: -pair[1].cost)
 
 
 REPORTED = {

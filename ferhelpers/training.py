@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -37,19 +38,35 @@ def train_all(
 ) -> Runs:
     """Train what is not in the store yet, each experiment with `seeds` seeds (its own and the following ones).
 
+    Processes that do this in one folder share the work: each takes the next training that nobody holds, and waits for
+    the others when none is left.
+
     Args:
         experiments: name -> Experiment.
         seeds: runs an experiment.
         progress: called with one line of text an epoch.
     """
+    asked = with_seeds(experiments, seeds)
+    for name, experiment in asked:
+        with suppress(Held):
+            train(experiment, dataset, store, name, progress, wait=False)
     runs = Runs({name: [] for name in experiments})
-    for name, experiment in with_seeds(experiments, seeds):
+    for name, experiment in asked:
         runs[name].append(train(experiment, dataset, store, name, progress))
     return runs
 
 
+class Held(Exception):  # noqa: N818 (it is no error)
+    """Another process is training this run."""
+
+
 def train(
-    experiment: Experiment, dataset: Dataset, store: Store, name: str = "", progress: Callable[[str], None] = print
+    experiment: Experiment,
+    dataset: Dataset,
+    store: Store,
+    name: str = "",
+    progress: Callable[[str], None] = print,
+    wait: bool = True,
 ) -> Run:
     """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
 
@@ -59,6 +76,10 @@ def train(
     Args:
         name: what progress lines call it.
         progress: called with one line of text an epoch.
+        wait: for another process that trains it.
+
+    Raises:
+        Held: another process trains it, and `wait` is False.
     """
     fingerprint = dataset.fingerprint
     if run := store.find(experiment, fingerprint):
@@ -68,7 +89,12 @@ def train(
     def say(text: str) -> None:
         progress(f"{name}: {text}")
 
-    with store.lock(experiment, fingerprint, lambda: say("waiting for another process that trains it")):
+    def held() -> None:
+        if not wait:
+            raise Held
+        say("waiting for another process that trains it")
+
+    with store.lock(experiment, fingerprint, held):
         return store.find(experiment, fingerprint) or _train(experiment, dataset, store, say)
 
 
