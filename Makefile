@@ -1,6 +1,7 @@
 # make run: the environment, then the whole study on the built-in faces. make test: the environment, then the tests.
 # make check: the tests that take less than a minute. make lint: style, by ruff.
-# make bench: speed and memory beside the tutorials' ways. make torture: the study killed 25 times, beside an undisturbed one.
+# make bench: speed and memory beside the tutorials' ways. make torture: the study killed 25 times, beside an undisturbed
+# one, and a Ray cluster that loses workers, nodes and its driver.
 PYTHON ?= python3
 VENV := .venv
 
@@ -24,6 +25,7 @@ bench: env
 
 torture: env
 	$(VENV)/bin/python tests/torture.py
+	$(VENV)/bin/python -m pytest -m torture tests/test_cluster.py
 
 env: $(VENV)/ready
 

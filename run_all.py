@@ -16,13 +16,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import math
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,10 +169,10 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _amount(text: str) -> float:
-    amount = float(text)
-    if not (0 <= amount < math.inf and (amount < 1 or amount.is_integer())):  # as Ray has it
-        raise ValueError
-    return amount
+    with suppress(ValueError):
+        if float(text) >= 0 and (float(text) < 1 or float(text).is_integer()):  # as Ray has it
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor a share below 1")
 
 
 def make_plan(options: argparse.Namespace, command: str = "") -> Plan:

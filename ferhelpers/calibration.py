@@ -3,9 +3,9 @@
 The report's headline is a lower test loss. Cross-entropy punishes a network that is sure and wrong, so a loss can fall
 because more images are recognised (skill) or because the network is less sure of itself (confidence). Dividing all
 logits by one number, the temperature, changes confidence alone: no image is recognised that was not before. The
-temperature is fitted on the validation images, never on the images that are reported. These are clean: what a
-distortion does to a network's confidence they cannot show. So beside it stands, as a diagnostic, the temperature that
-is best for the very images in question.
+temperature is fitted on the validation images, never on the images that are reported. Those of the report's networks
+are clean: what a distortion does to a network's confidence they cannot show. So beside it stands, as a diagnostic, the
+temperature that is best for the very images in question.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
 """
@@ -41,8 +41,13 @@ def temperature(logits, labels) -> float:
 
 
 def run_temperature(run: Run) -> float:
-    """A run's `temperature`, from its validation images (its test images, where its experiment validates on these)."""
-    return temperature(run.logits("validation"), run.labels("validation"))
+    """A run's `temperature`, from its validation images (its test images, where its experiment validates on these).
+
+    Of a network that is meant for distorted images, these count as they are and with the general distortions.
+    """
+    sets = ["validation"] + ["validation/distorted"] * bool(run.config["experiment"].get("recipe"))
+    logits, labels = (np.concatenate([of(name) for name in sets]) for of in (run.logits, run.labels))
+    return temperature(logits, labels)
 
 
 def calibration_error(logits, labels) -> float:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -85,42 +86,47 @@ def _connect(address: str) -> None:
         "env_vars": {"KERAS_BACKEND": os.environ["KERAS_BACKEND"], "TF_CPP_MIN_LOG_LEVEL": "3"},
     }
     local = {} if address else {"include_dashboard": False}
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if host:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address or "local", runtime_env=job, log_to_driver=False, logging_level="ERROR", **local)
-    except Exception as error:  # ConnectionError, RuntimeError, ValueError and gRPC's own
+    except Exception as error:  # OSError, ValueError, RuntimeError and gRPC's own
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"--ray {address}: no Ray cluster could be had there ({reason})") from error
 
 
 def _resources(cpus: float | None, gpus: float | None, trainings: int) -> tuple[float, float]:
     """Of one training, checked against what the nodes have."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     if gpus is None:
-        gpus = min(1, most["GPU"])
+        gpus = min(1, _largest("GPU"))
     if cpus is None:
-        share = sum(node.get("CPU", 0) for node in nodes) // trainings
-        cpus = 1 if gpus else max(1, min(share, most["CPU"]))
-    for option, asked, kind in (("--cpus", cpus, "CPU"), ("--gpus", gpus, "GPU")):
-        if asked > most[kind]:
-            raise InputError(f"{option} {asked:g}: the largest node of the Ray cluster has {most[kind]:g}")
+        share = ray.cluster_resources().get("CPU", 0) // trainings
+        cpus = 1 if gpus else max(1, min(share, _largest("CPU")))
+    _check_room(cpus, gpus)
     return cpus, gpus
+
+
+def _largest(kind: str) -> float:
+    return max(node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"])
+
+
+def _check_room(cpus: float, gpus: float) -> None:
+    """Raises InputError unless some node has so many cores and GPUs."""
+    for option, asked, kind in (("--cpus", cpus, "CPU"), ("--gpus", gpus, "GPU")):
+        if asked > _largest(kind):
+            raise InputError(f"{option} {asked:g}: the largest node of the Ray cluster has {_largest(kind):g}")
 
 
 def _check_packages() -> None:
     """Raises InputError unless every node has the packages that numbers depend on in the versions that are here."""
-    here = _packages()
-    ask = ray.remote(num_cpus=0)(_packages)
-    for node in ray.nodes():
-        if node["Alive"]:
-            there = ray.get(
-                ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], False)).remote()
-            )
-            differences = [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]
-            if differences:
-                raise InputError(
-                    f"the node {node['NodeManagerAddress']} has {', '.join(differences)}; install the same versions"
-                )
+    here, ask = _packages(), ray.remote(num_cpus=0)(_packages)
+    nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    strategies = (NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes.values())
+    answers = ray.get([ask.options(scheduling_strategy=strategy).remote() for strategy in strategies])
+    for node, there in zip(nodes, answers, strict=True):
+        if differences := [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]:
+            raise InputError(f"the node {node} has {', '.join(differences)}; install the same versions")
 
 
 def _packages() -> dict[str, str]:
@@ -138,11 +144,10 @@ def _run(trainings, dataset, store, token, cpus, gpus, progress) -> dict[str, st
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     lines = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     images = ray.put((dataset.training, dataset.public, dataset.private, dataset.provenance))
-    limits = {"env_vars": _limits(cpus, gpus)}
-    one = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=RETRIES, runtime_env=limits)  # a process
-    task = one(_train)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=RETRIES)(_train)  # a process each
+    limits = _limits(cpus, gpus)
     left = {
-        task.remote(name, experiment, images, dataset.fingerprint, token, store.command, lines): name
+        task.remote(name, experiment, images, dataset.fingerprint, token, store.command, lines, limits): name
         for name, experiment in trainings.items()
     }
     failures, done = {}, dict.fromkeys(trainings, 0.0)
@@ -151,6 +156,7 @@ def _run(trainings, dataset, store, token, cpus, gpus, progress) -> dict[str, st
     with tqdm(total=total, bar_format=bar_format, disable=None) as bar:
         while left:
             finished, _ = ray.wait(list(left), timeout=1)
+            _check_room(cpus, gpus)  # nodes can be lost
             for line in lines.get_nowait_batch(lines.qsize()):
                 with bar.external_write_mode():
                     progress(line)
@@ -180,8 +186,9 @@ def _limits(cpus: float, gpus: float) -> dict[str, str]:
     return limits
 
 
-def _train(name, experiment, images, fingerprint, token, command, lines) -> dict[str, bytes]:
+def _train(name, experiment, images, fingerprint, token, command, lines, limits) -> dict[str, bytes]:
     """On a worker: train one experiment; the files of its run, unless they are in the driver's folder already."""
+    os.environ.update(limits)  # which the backend reads when it is imported
     from ferhelpers import training
 
     dataset = Dataset(*images)

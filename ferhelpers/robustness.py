@@ -92,19 +92,11 @@ def matrix(runs: Runs) -> pd.DataFrame:
     return frame.rename_axis("network")
 
 
-def temperature(run) -> float:
-    """A run's temperature, fitted once, on its validation images as they are and with the general distortions."""
-    both = [
-        np.concatenate([of(name) for name in ("validation", "validation/distorted")]) for of in (run.logits, run.labels)
-    ]
-    return calibration.temperature(*both)
-
-
 def calibrated(runs: Runs) -> pd.DataFrame:
     """Calibration error on clean and distorted images, before and after one temperature: a row a network."""
     rows = []
     for name, run in runs.first().items():
-        by, row = temperature(run), {"network": runs.label(name)}
+        by, row = calibration.run_temperature(run), {"network": runs.label(name)}
         row["temperature"] = by
         for test_set in ("clean", "gaussian_noise", "occlusion", "unseen/mask"):
             logits, labels = run.logits(test_set), run.labels(test_set)

@@ -257,6 +257,13 @@ ARGUMENTS = [
     (["--data", ""], "--data is empty"),
     (["--set", "SEED=2147483647", "--set", "SEEDS=2"], "SEED cannot be"),
     (["--data"], "expected one argument"),
+    (["--ray"], "--ray goes with --train-only"),
+    (["--train-only", "--cpus", "1"], "--cpus goes with --ray"),
+    (["--train-only", "--gpus", "0"], "--gpus goes with --ray"),
+    *(
+        (["--train-only", "--ray", "--cpus", amount], "is neither a whole number nor a share below 1")
+        for amount in ("1.5", "-1", "inf", "nan", "all")
+    ),
 ]
 ARGUMENTS += [  # test_parameters.py has the ranges
     (["--set", change], change.split("=")[0])

@@ -1,4 +1,4 @@
-"""Trainings on a Ray cluster are those of one machine, bit for bit, whatever is lost on the way."""
+"""Trainings on a Ray cluster are those of one machine, bit for bit, whatever is lost on the way (make torture)."""
 
 import dataclasses
 import os
@@ -26,11 +26,11 @@ from ferhelpers import cluster  # noqa: E402
 pytestmark = pytest.mark.slow
 
 PLAIN = dataclasses.replace(TINY, epochs=2)
-LONG = dataclasses.replace(TINY, epochs=30)
+LONG = dataclasses.replace(TINY, epochs=60)
 COMMAND = [sys.executable, run_all.__file__, "--data", "builtin", "--only", "06", "--train-only", *SMALL]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nodes():
     """A cluster of a head without cores and two nodes of one core."""
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
@@ -67,6 +67,7 @@ def test_the_command_trains_on_this_machine_what_one_process_would(serial, tmp_p
     assert list(tmp_path.glob("runs/.driver*")) == []
 
 
+@pytest.mark.torture
 def test_a_killed_driver_goes_on(serial, tmp_path):
     command = [*COMMAND, "--ray", "--cpus", "1", "--output", tmp_path]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -81,18 +82,19 @@ def test_a_killed_driver_goes_on(serial, tmp_path):
     assert torture.compare(serial, tmp_path) == []
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("loss", ["worker", "node"])
 def test_what_is_lost_is_trained_on_from_its_last_epoch(nodes, faces, tmp_path, loss):
     lines = []
 
     def lose(line):
         lines.append(line)
-        if ": epoch 3/30" in line and loss == "worker":
+        if "one, seed 0: epoch 3/60" in line and loss == "worker":
             for pid in trainers():
                 os.kill(pid, signal.SIGKILL)
-        elif ": epoch 3/30" in line:
-            for node in list(nodes.worker_nodes)[:1]:
-                nodes.remove_node(node, allow_graceful=False)
+        elif "one, seed 0: epoch 3/60" in line:
+            nodes.remove_node(list(nodes.worker_nodes)[0], allow_graceful=False)
+            nodes.add_node(num_cpus=1)
 
     two = {"one": LONG, "two": dataclasses.replace(LONG, seed=1)}
     assert train(nodes, two, faces, tmp_path / "lost", lose) == {}
@@ -132,6 +134,7 @@ def test_a_node_that_does_not_see_the_folder_sends_the_run_back(nodes, faces, tm
     assert not (tmp_path / "damaged").exists()
 
 
+@pytest.mark.torture
 def test_a_full_object_store_is_no_end(faces, tmp_path):
     """Ray's smallest holds 75 MiB, less than the images here."""
     images = np.random.default_rng(0).integers(0, 256, (45_000, 48, 48), "uint8")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ferhelpers import distortions, robust, robustness, training, unseen
+from ferhelpers import calibration, distortions, robust, robustness, training, unseen
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import DIETS, Experiment, Recipe, Settings, diets
 from ferhelpers.runs import Runs
@@ -128,6 +128,8 @@ def test_a_run_holds_every_test_set_and_the_mean_over_mirror_images(runs, faces)
         split = faces.private if test_set.startswith("private") else faces.public
         np.testing.assert_array_equal(run.labels(test_set), split.labels)
     assert len(run.logits("validation/distorted")) == len(run.labels("validation/distorted")) == 15
+    both = np.concatenate([run.logits("validation"), run.logits("validation/distorted")])
+    assert calibration.run_temperature(run) == calibration.temperature(both, np.tile(run.labels("validation"), 2))
 
 
 @pytest.mark.slow

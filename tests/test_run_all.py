@@ -139,7 +139,7 @@ def test_two_trainers_at_once_train_nothing_twice(tmp_path):
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    lines = [line.split("  ")[1] for out, _ in outputs for line in out.splitlines() if ": epoch " in line]
+    lines = [line.split("  ")[0] for out, _ in outputs for line in out.splitlines() if ": epoch " in line]
     assert sorted(lines) == ["baseline: epoch 1/2", "baseline: epoch 2/2", "final: epoch 1/2", "final: epoch 2/2"]
     assert len(list(tmp_path.glob("runs/*/manifest.json"))) == 2
 
@@ -240,7 +240,7 @@ def test_train_only_needs_no_jupyter_and_trains_what_the_notebooks_would(study, 
     [(experiments, images, folder, seeds)] = calls
     assert experiments == layer_ablation(settings)
     assert 45 <= images <= 55 and folder == root / "outputs" / "fast" / "runs" and seeds == 2
-    assert "04_layer_ablation:\n  epoch 1/2\n  in the store: blocks_1 (2), " in capfd.readouterr().out
+    assert "\nepoch 1/2\nIn the store: blocks_1 (2), " in capfd.readouterr().out
     assert run_all.main(["--profile", "fast", "--train-only", "--networks", "listing, blocks_2"]) == 0
     assert list(calls[1][0]) == ["blocks_2", "listing"]
 

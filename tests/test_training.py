@@ -4,6 +4,8 @@ import dataclasses
 import errno
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -144,6 +146,21 @@ def test_the_same_experiment_is_trained_once(faces, undisturbed):
     experiment = dataclasses.replace(TINY, augmentation=True)
     again = training.train(experiment, faces, Store(undisturbed.folder.parent), progress=lines.append)
     assert again.folder == undisturbed.folder and lines == []
+
+
+def test_several_processes_in_one_folder_share_the_work(faces, tmp_path):
+    store, lines = Store(tmp_path), []
+    held, free = (dataclasses.replace(TINY, epochs=1, seed=seed) for seed in (0, 1))
+    networks = {"held": held, "free": free}
+    with ThreadPoolExecutor() as pool:
+        with store.lock(held, faces.fingerprint, waiting=None):
+            runs = pool.submit(training.train_all, networks, faces, store, progress=lines.append)
+            while "held: waiting for another process that trains it" not in lines:
+                assert not runs.done()
+                time.sleep(0.1)
+            assert store.find(free, faces.fingerprint) and not store.find(held, faces.fingerprint)
+        assert [len(seeds) for seeds in runs.result().values()] == [1, 1]
+    assert [line.split(":")[0] for line in lines] == ["free", "held", "held"]
 
 
 def test_seeds_are_separate_runs_and_differ(faces, tmp_path):
