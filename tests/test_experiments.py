@@ -134,6 +134,13 @@ def test_impossible_experiments_are_refused(wrong, message):
         Experiment(**wrong)
 
 
+def test_the_longest_trainings_begin():
+    names = [name for name, _ in experiments.longest_first(list(experiments.PROTOCOL.items()))]
+    assert names[:2] == ["baseline_test_validation", "baseline"] and names.index("blocks_2") > names.index("blocks_3")
+    assert names.index("final") > names.index("dropout_0.65")  # a quarter of whose time it takes
+    assert Experiment(width=0.5, epochs=8).cost == pytest.approx(2 * Experiment(epochs=1).cost)
+
+
 def test_settings_come_from_a_notebooks_parameters():
     parameters = {"EPOCHS": 3, "WIDTH": 0.5, "DATA": "auto", "SEED": 2}
     assert Settings.from_parameters(parameters) == Settings(epochs=3, width=0.5, seed=2)
