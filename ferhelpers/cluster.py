@@ -93,7 +93,9 @@ def _connect(address: str) -> None:
         ray.init(address or "local", runtime_env=job, log_to_driver=False, logging_level="ERROR", **local)
     except Exception as error:  # OSError, ValueError, RuntimeError and gRPC's own
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--ray {address}: no Ray cluster could be had there ({reason})") from error
+        raise InputError(
+            f"--ray {address}: no Ray cluster could be had there ({reason}); docs/scaling.md helps"
+        ) from error
 
 
 def _resources(cpus: float | None, gpus: float | None, trainings: int) -> tuple[float, float]:
