@@ -13,7 +13,6 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ray
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 import ferhelpers
 from ferhelpers.data import Dataset
-from ferhelpers.environment import PACKAGES
+from ferhelpers.environment import PACKAGES, installed
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, longest_first, with_seeds
 from ferhelpers.files import write_atomically
@@ -132,13 +131,8 @@ def _check_packages() -> None:
 
 
 def _packages() -> dict[str, str]:
-    versions = {}
-    for package in (*PACKAGES[1:], "keras", os.environ["KERAS_BACKEND"]):  # ferhelpers itself is sent along
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    packages = (*PACKAGES[1:], "keras", os.environ["KERAS_BACKEND"])  # ferhelpers itself is sent along
+    return dict.fromkeys(packages, "not installed") | installed(packages)
 
 
 def _run(trainings, dataset, store, token, cpus, gpus, progress) -> dict[str, str]:

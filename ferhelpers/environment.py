@@ -6,8 +6,8 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
 import platformdirs
@@ -89,13 +89,16 @@ def environment(precision: str = "") -> dict:
         training = {"backend": name, "precision": precision, **backend.machine()}
         if variables := {name: os.environ[name] for name in RECORDED if os.environ.get(name)}:
             training["variables"] = variables
-    versions = {"python": platform.python_version()}
+    return {**training, "versions": {"python": platform.python_version(), **installed(packages)}}
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of these packages; those that are not installed, such as ferhelpers in a clone, are left out."""
+    versions = {}
     for package in packages:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:  # from a folder without installation
-            continue
-    return {**training, "versions": versions}
+    return versions
 
 
 def hardware(record: dict) -> str:

@@ -371,7 +371,7 @@ def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str
 
 
 def longest_first(named: list[tuple[str, Experiment]]) -> list[tuple[str, Experiment]]:
-    """The order in which several processes finish soonest; equal experiments under several names stay together."""
+    """The order in which several processes finish soonest."""
     return sorted(named, key=lambda pair: -pair[1].cost)
 
 
