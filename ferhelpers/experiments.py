@@ -229,7 +229,7 @@ class Settings:
     precision: str = "auto"
     weights: str = "imagenet"
     seed: int = 0
-    robust_epochs: int = 32
+    robust_epochs: int = 40
     robust_width: float = 0.5
 
     @classmethod

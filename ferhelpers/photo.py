@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import special
 
-from ferhelpers import backend, calibration, distortions, gradcam, plots, shipped, unseen
+from ferhelpers import backend, calibration, distortions, gradcam, plots, robust, shipped, unseen
 from ferhelpers.data import CLASSES, IMAGE_SIZE
 from ferhelpers.errors import InputError
 from ferhelpers.runs import Run
@@ -44,7 +44,7 @@ class Network(NamedTuple):
 
     Attributes:
         model: keras.Model (N, 48, 48, 1) -> logits (N, 7).
-        logits: function of uint8 images (N, 48, 48) -> float32 (N, 7): the mean over each image and its mirror image.
+        logits: function of uint8 images (N, 48, 48) -> float32 (N, 7): the mean over `robust.views`.
         temperature: what logits are divided by, so that probabilities are calibrated on validation images.
     """
 
@@ -91,8 +91,9 @@ def network(run: Path | None = None) -> Network:
     function = backend.inference(model)
 
     def logits(images: np.ndarray) -> np.ndarray:
-        both = np.concatenate([images, images[:, :, ::-1]])[..., None]
-        return np.asarray(function(both), "float32").reshape(2, len(images), -1).mean(axis=0)
+        views = robust.views(images)
+        flat = views.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1)
+        return np.asarray(function(flat), "float32").reshape(*views.shape[:2], -1).mean(axis=0)
 
     return Network(model, logits, temperature)
 

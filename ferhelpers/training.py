@@ -159,14 +159,15 @@ def _rate(experiment: Experiment, images: int) -> keras.optimizers.schedules.Lea
     )
 
 
-def predict(model: keras.Model, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+def predict(model: keras.Model, images: np.ndarray, views: bool = False) -> np.ndarray:
     """Logits, float32 (N, 7), of uint8 images (N, 48, 48).
 
     Args:
-        mirrored: give the mean over each image and its mirror image.
+        views: give the mean over the four `robust.views` of each image.
     """
-    logits = np.asarray(model.predict(images[..., None], batch_size=PREDICTION_BATCH, verbose=0), dtype="float32")
-    return (logits + predict(model, images[:, :, ::-1])) / 2 if mirrored else logits
+    if views:
+        return np.mean([predict(model, view) for view in robust.views(images)], axis=0)
+    return np.asarray(model.predict(images[..., None], batch_size=PREDICTION_BATCH, verbose=0), dtype="float32")
 
 
 def _train(experiment: Experiment, dataset: Dataset, store: Store, say: Callable[[str], None]) -> Run:
@@ -241,7 +242,7 @@ def _evaluate(
     more = robust.test_sets(dataset, validation) if experiment.recipe else distortions.noise_sets(dataset)
     test_sets = {**distortions.test_sets(dataset), **more, "validation": validation}
     images = np.concatenate([split.images for split in test_sets.values()])
-    logits = predict(model, images, mirrored=experiment.recipe is not None)
+    logits = predict(model, images, views=experiment.recipe is not None)
     logits = np.clip(logits, *FLOAT16).astype("float16")
     ends = np.cumsum([len(split) for split in test_sets.values()])
     predictions = dict(zip(test_sets, np.split(logits, ends[:-1]), strict=True))

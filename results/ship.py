@@ -40,7 +40,7 @@ def measure(dataset: data.Dataset) -> dict:
     _, validation = training.training_and_validation(Experiment(), dataset)
     sets = {**distortions.test_sets(dataset), **robust.test_sets(dataset, validation), "validation": validation}
     model = shipped.load()
-    logits = {name: training.predict(model, split.images, mirrored=True) for name, split in sets.items()}
+    logits = {name: training.predict(model, split.images, views=True) for name, split in sets.items()}
     mixture = np.concatenate([logits["validation"], logits["validation/distorted"]])
     recalls = evaluation.recall(logits["private"], dataset.private.labels)
     return {
