@@ -40,13 +40,13 @@ def test_the_same_batches_give_the_same_network(found):
     assert np.abs(other["after"] - ours["after"]).max() < 0.01 * learned  # Adam enlarges what rounding changes
 
 
-@pytest.mark.parametrize("experiment, mirrored, layer", [(SMALL, False, "conv2_3"), (ROBUST, True, "conv3_3")])
-def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found, experiment, mirrored, layer):
+@pytest.mark.parametrize("experiment, views, layer", [(SMALL, False, "conv2_3"), (ROBUST, True, "conv3_3")])
+def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found, experiment, views, layer):
     faces = data.load("builtin").subset(0.15)
     lines = []
     run = training.train(experiment, faces, found["jax"][1], progress=lines.append)
     assert lines == [] and run.config["environment"]["backend"] == "jax"
-    logits = training.predict(run.model(), faces.public.images, mirrored)
+    logits = training.predict(run.model(), faces.public.images, views)
     np.testing.assert_allclose(logits, run.logits("clean"), rtol=2**-11, atol=1e-3)  # stored in float16
     row = tables.overview(Runs({"final": [run]})).set_index("network").loc["final"]
     assert row["accuracy: this run"] == f"{evaluation.accuracy(run.logits('clean'), faces.public.labels):.3f}"

@@ -186,7 +186,7 @@ def test_the_astronaut_smiles():
 def test_probabilities_are_those_of_the_mean_logits_over_the_temperature(faces):
     network = photo.network()
     images = faces.public.images[:5]
-    logits = training.predict(network.model, images, mirrored=True) / network.temperature
+    logits = training.predict(network.model, images, views=True) / network.temperature
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(network.probabilities(images), expected, atol=1e-4)
 
@@ -264,7 +264,7 @@ def test_without_the_detector_a_photo_is_refused_and_a_cropped_face_is_not(monke
 def test_a_stored_run_can_be_asked(tmp_path, faces):
     run = training.train(Experiment(blocks=1, width=0.1, epochs=1), faces, Store(tmp_path, "command"))
     (face,) = photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
-    logits = training.predict(run.model(), faces.public.images[:1], mirrored=True)
+    logits = training.predict(run.model(), faces.public.images[:1], views=True)
     expected = special.softmax(logits[0] / calibration.run_temperature(run))
     np.testing.assert_allclose(face.probabilities, expected, atol=2e-3)
     assert photo.heat([face], run.folder).shape == (1, 48, 48, 3)

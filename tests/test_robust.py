@@ -31,7 +31,7 @@ def test_a_clean_diet_mirrors_half_of_the_images_and_changes_nothing_else(grey):
     assert (same ^ mirrored).all() and same.mean() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize("diet, share", [("general", 0.60), ("report", 0.60), ("without_salt_pepper", 0.38)])
+@pytest.mark.parametrize("diet, share", [("general", 0.50), ("report", 0.55), ("without_salt_pepper", 0.28)])
 def test_a_diet_distorts_its_share_of_the_images(grey, diet, share):
     assert changed(grey, diet).mean() == pytest.approx(share, abs=0.03)
 
@@ -40,6 +40,16 @@ def test_the_same_seed_gives_the_same_images_and_another_epoch_others(grey):
     first, again, later = (robust.training_images(grey[:300], Recipe(), seed) for seed in ((1, 1), (1, 1), (1, 2)))
     np.testing.assert_array_equal(first, again)
     assert (first != later).any(axis=(1, 2)).all()
+
+
+def test_views_are_moved_by_two_pixels_and_two_of_them_mirrored():
+    image = np.arange(48 * 48, dtype=np.uint16).reshape(1, 48, 48)
+    up, down, left, right = robust.views(image)
+    np.testing.assert_array_equal(up[:, :-2], image[:, 2:])
+    np.testing.assert_array_equal(down[:, 2:, ::-1], image[:, :-2])
+    np.testing.assert_array_equal(left[:, :, :-2], image[:, :, 2:])
+    np.testing.assert_array_equal(right[:, :, ::-1][:, :, 2:], image[:, :, :-2])
+    np.testing.assert_array_equal(left[:, :, -2:], image[:, :, [-1, -1]])  # edges repeat
 
 
 def test_moving_stays_within_the_recipe():
@@ -60,7 +70,7 @@ def test_the_reports_functions_are_in_one_diet_alone():
         literal = [
             function for function, _ in robust.diet(diet) if getattr(function, "keywords", {}) == {"constant": None}
         ]
-        assert len(literal) == (5 if diet == "report" else 0) and shares < 0.61
+        assert len(literal) == (5 if diet == "report" else 0) and shares < 0.56
     with pytest.raises(InputError, match="diet is 'meat'"):
         Recipe("meat")
 
@@ -114,7 +124,7 @@ def runs(faces, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_holds_every_test_set_and_the_mean_over_mirror_images(runs, faces):
+def test_a_run_holds_every_test_set_and_the_mean_over_views(runs, faces):
     run = runs["robust_general"][0]
     model = run.model()
     for test_set, images in (
@@ -123,8 +133,8 @@ def test_a_run_holds_every_test_set_and_the_mean_over_mirror_images(runs, faces)
         ("speckle/4", distortions.apply("speckle", faces.public.images, form="textbook", severity=4)),
         ("unseen/mask", unseen.apply("mask", faces.public.images)),
     ):
-        both = [training.predict(model, view) for view in (images, images[:, :, ::-1])]
-        np.testing.assert_allclose(run.logits(test_set), np.mean(both, axis=0), rtol=0.02, atol=0.02)
+        mean = np.mean([training.predict(model, view) for view in robust.views(images)], axis=0)
+        np.testing.assert_allclose(run.logits(test_set), mean, rtol=0.02, atol=0.02)
         split = faces.private if test_set.startswith("private") else faces.public
         np.testing.assert_array_equal(run.labels(test_set), split.labels)
     assert len(run.logits("validation/distorted")) == len(run.labels("validation/distorted")) == 15

@@ -28,6 +28,6 @@ def test_the_card_holds_what_the_weights_give_on_the_real_data():
     assert about["data"]["fingerprint"] == dataset.fingerprint
     model, sets = shipped.load(), distortions.test_sets(dataset)
     for name in ("clean", "private", "speckle", "occlusion"):
-        logits, score = training.predict(model, sets[name].images, mirrored=True), about["scores"][name]
+        logits, score = training.predict(model, sets[name].images, views=True), about["scores"][name]
         assert evaluation.accuracy(logits, sets[name].labels) == pytest.approx(score["accuracy"], abs=0.001), name
         assert evaluation.cross_entropy(logits, sets[name].labels) == pytest.approx(score["loss"], abs=0.002), name
