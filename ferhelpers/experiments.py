@@ -229,8 +229,8 @@ class Settings:
     precision: str = "auto"
     weights: str = "imagenet"
     seed: int = 0
-    robust_epochs: int = 40
-    robust_width: float = 0.5
+    robust_epochs: int = 32
+    robust_width: float = 1.0
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> Settings:
@@ -337,19 +337,19 @@ def robust_training(settings: Settings) -> dict[str, Experiment]:
 def left_out(settings: Settings) -> dict[str, Experiment]:
     """The small network with each family of general distortions left out, and "robust", larger and trained longer."""
     small = {f"robust_{diet}": _robust(settings, diet) for diet in DIETS if diet.startswith("without")}
-    return {**small, "robust": _robust(settings, "report", 2)}
+    return {**small, "robust": _robust(settings, "report", width=1.5, epochs=2.5)}
 
 
-def _robust(settings: Settings, diet: str, factor: int = 1) -> Experiment:
-    """`factor` times the filters and the epochs."""
+def _robust(settings: Settings, diet: str, width: float = 1, epochs: float = 1) -> Experiment:
+    """`width` and `epochs` are factors on the filters and the epochs."""
     return Experiment(
         architecture="resnet",
         recipe=Recipe(diet),
-        width=factor * settings.robust_width,
+        width=width * settings.robust_width,
         learning_rate=0.1,
         annealing="cosine",
         batch_size=128,
-        epochs=factor * settings.robust_epochs,
+        epochs=math.ceil(epochs * settings.robust_epochs),
         study_epochs=settings.robust_epochs,
         precision=settings.precision,
         seed=settings.seed,
