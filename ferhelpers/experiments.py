@@ -184,7 +184,7 @@ class Experiment:
     @property
     def cost(self) -> float:
         """About how long it trains, on a CPU; 1 is one epoch of 5 blocks at full width."""
-        epoch = {"cnn": (0.16, 0.43, 0.77, 0.91, 1)[self.blocks - 1], "resnet": 0.3}.get(self.architecture, 0.4)
+        epoch = {"cnn": (0.16, 0.43, 0.77, 0.91, 1)[self.blocks - 1], "resnet": 0.11}.get(self.architecture, 0.4)
         return self.epochs * self.width**2 * epoch
 
     @property
