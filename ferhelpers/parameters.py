@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import io
 import json
 import math
 import tokenize
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import ANNEALINGS, PRECISIONS, SCALES
+from ferhelpers.experiments import ANNEALINGS, PRECISIONS, SCALES, Settings
 
-PROFILES = ("demo", "fast", "full")  # "full" is the report's protocol, the defaults of the notebooks
+PROFILES = ("demo", "fast", "full")  # "fast" has the defaults of the notebooks; "full" is the report's protocol
 FOLDER = Path(__file__).resolve().parents[1] / "profiles"
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
@@ -47,7 +47,7 @@ SHARED = {
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Parameter:
     """One line `NAME: type = default  # help` of a `parameters` cell."""
 
@@ -165,7 +165,7 @@ def of_scope(scope: dict) -> dict:
 
 
 def read_profile(profile: str) -> dict:
-    """The values of a profile, {parameter: value}; those of "full" are the defaults of the notebooks.
+    """The values of a profile, {parameter: value}; those of "full" are the defaults of `Settings`.
 
     Args:
         profile: one of PROFILES; profiles/PROFILE.yml has lines NAME: value, for every notebook that declares NAME.
@@ -176,7 +176,8 @@ def read_profile(profile: str) -> dict:
     import yaml
 
     if profile == "full":
-        return {}
+        protocol = {field.name.upper(): field.default for field in dataclasses.fields(Settings)}
+        return {name: value for name, value in protocol.items() if name in SHARED and name != "SEED"}
     path = FOLDER / f"{profile}.yml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ferhelpers import parameters
 from ferhelpers.errors import InputError
+from ferhelpers.experiments import Settings
 from ferhelpers.parameters import Parameter
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -130,7 +131,9 @@ def test_train_replaces_the_values_by_those_of_a_profile_and_shows_no_results():
     assert parameters.of_scope(scope) == scope
     demo = {"TRAIN": "demo", "RESULTS": "", "EPOCHS": 6, "WIDTH": 0.25, "SEED": 3}  # its other values are not declared
     assert parameters.of_scope({**scope, "TRAIN": "demo"}) == demo
-    assert parameters.of_scope({**scope, "TRAIN": "full"}) == {**scope, "TRAIN": "full", "RESULTS": ""}
+    full = {"TRAIN": "full", "RESULTS": "", "EPOCHS": 100, "WIDTH": 1.0, "SEED": 3}
+    assert parameters.of_scope({**scope, "TRAIN": "full"}) == full
+    assert Settings.from_parameters(parameters.read_profile("full")) == Settings()
 
 
 @pytest.mark.parametrize(
