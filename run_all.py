@@ -49,7 +49,7 @@ NOTEBOOKS = (
     "09_robust_training",
     "10_your_photo",
 )
-RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results"}  # one value for all notebooks
+RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results", "TRAIN": "--profile"}  # one for all notebooks
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ def main(arguments: list[str] | None = None) -> int:
     if _loop_runs():
         return _process(arguments)
     command = shlex.join(["python", "run_all.py", *arguments])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     try:
         options = _options(arguments)
         plan = make_plan(options, command)
@@ -201,7 +200,7 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(
-            f"--results {results}: no folder runs is there; "
+            f"--results {results}: it has no folder named runs; "
             "give the output folder of an earlier run, such as outputs/demo"
         )
     if results and any("SEEDS" in change for _, change in changes):

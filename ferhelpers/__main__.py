@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 from pathlib import Path
 
@@ -38,10 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def recognise_all(options: argparse.Namespace) -> int:
-    """Write a picture for every photo with a face, and faces.csv for all of them; the exit status."""
+    """Write a picture for every photo with a face, and faces.csv for all of these; the exit status."""
     check_backend()
     paths = listed(options.photos, options.output)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
         from ferhelpers import photo, plots
 
@@ -72,6 +70,9 @@ def recognise_all(options: argparse.Namespace) -> int:
             for file, figure in figures.items():
                 content = plots.png(figure)
                 write_atomically(options.output / f"{file}.png", lambda file, content=content: file.write(content))
+    if not rows:
+        print("no face was found, so nothing is written")
+        return 1 if failed else 0
     table = pd.DataFrame(rows, columns=["photo", "picture", "face", "left", "top", "side", "emotion", *CLASSES])
     write_atomically(options.output / "faces.csv", lambda file: table.to_csv(file, index=False))
     print(f"faces found: {len(rows)}; {options.output / 'faces.csv'} lists them, and their pictures lie beside it")

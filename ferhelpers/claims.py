@@ -267,10 +267,9 @@ def _counts(runs: Runs, short: Runs) -> str:
     ):
         supported, contradicted, undecided = counts = [frame[column].str.startswith(word).sum() for word in JUDGED]
         if any(counts):
-            trainings = sum(len(judges[name]) for name in _networks())
             parts.append(
-                f"{trainings} training{'s' * (trainings > 1)} on {schedule}: {supported} supported, "
-                f"{contradicted} contradicted, {undecided} undecided"
+                f"trainings on {schedule} ({_seeds(judges.only(*_networks()))}): {supported} supported, "
+                f"{contradicted} contradicted, {undecided} undecided, {len(frame) - sum(counts)} not judged"
             )
     if not parts:
         return f"None of the report's {len(frame)} claims can be judged by the trainings here."

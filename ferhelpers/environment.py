@@ -41,6 +41,7 @@ def isolate() -> None:
     os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
     cache = os.environ.get("FERHELPERS_CACHE") or platformdirs.user_cache_dir("ferhelpers")
     os.environ["KERAS_HOME"] = os.path.abspath(os.path.join(cache, "keras"))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     if not os.environ.get("MPLBACKEND", "").startswith("module://"):
         os.environ.pop("MPLBACKEND", None)
 

@@ -129,7 +129,7 @@ class Study:
         lines.append(("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())))
         if "backend" in record:
             lines += [("hardware", hardware(record)), ("precision", f"{record['precision']} on {record['backend']}")]
-        lines += [("seed", self.parameters["SEED"])] if "SEED" in self.parameters else []
+        lines += [("seed", self.parameters["SEED"])] if "SEED" in self.parameters and not self.results else []
         if self.results:
             lines.append(("showing", f"the stored results in {self.results.folder}; nothing is trained"))
         if not self.pictures:

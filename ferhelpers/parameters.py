@@ -21,7 +21,8 @@ from ferhelpers.experiments import ANNEALINGS, PRECISIONS, SCALES, Settings
 
 PROFILES = ("demo", "fast", "full")  # "fast" has the defaults of the notebooks; "full" is the report's protocol
 FOLDER = Path(__file__).resolve().parents[1] / "profiles"
-TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+TYPES = {kind.__name__: kind for kind in KINDS}
 
 # The parameters that mean the same in every notebook: type, whether a value is allowed, and what is.
 SHARED = {
@@ -144,7 +145,7 @@ def convert(parameter: Parameter, value, where: str) -> str | int | float | bool
             value = parameter.type(value)
     _, allowed, right = SHARED.get(parameter.name, (None, lambda v: True, "a number"))
     if type(value) is not parameter.type:
-        raise InputError(f"{where}: {parameter.name} takes {parameter.type.__name__}, not {value!r}")
+        raise InputError(f"{where}: {parameter.name} takes {KINDS[parameter.type]}, not {value!r}")
     if not allowed(value) or (parameter.type is float and not math.isfinite(value)):
         raise InputError(f"{where}: {parameter.name} cannot be {value!r}; it must be {right}")
     return value

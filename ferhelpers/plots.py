@@ -410,6 +410,8 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
         axes.set_title(_spaced(name))
     for axes in panels.flat[len(names) :]:
         axes.set_visible(False)
+    for axes in panels.flat[: len(names)][-2:]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
     figure.supxlabel("severity (0: clean)", fontsize=11)
     figure.supylabel("accuracy", fontsize=11)
     _legend(figure, panels[0, 0])

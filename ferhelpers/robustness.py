@@ -108,7 +108,8 @@ def calibrated(runs: Runs) -> pd.DataFrame:
 
 def answer(runs: Runs) -> list[str]:
     """What `readings` say of the network trained on general distortions itself: two sentences, or fewer."""
-    return [sentence for sentence in readings(runs) if sentence.startswith(runs.label(B))]
+    start = "Trained on distorted images (notebook 9), the small network"
+    return [f"{start} {sentence}" for sentence in readings(runs) if sentence.startswith(runs.label(B))]
 
 
 def readings(runs: Runs) -> list[str]:
@@ -126,7 +127,8 @@ def readings(runs: Runs) -> list[str]:
         if runs[name] and runs[A]:
             price = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (A, name)))
             sentences.append(
-                f"{runs.label(name)} gives up {100 * price.value:.1f} points of clean accuracy beside {runs.label(A)} "
+                f"{runs.label(name)} is {100 * price.value:.1f} points less accurate on clean images than "
+                f"{runs.label(A)}{', which may be chance' * (price.low <= 0)} "
                 f"(95 % interval {100 * price.low:.1f} to {100 * price.high:.1f})."
             )
             gains = {
@@ -134,7 +136,7 @@ def readings(runs: Runs) -> list[str]:
             }
             up = [kind.replace("_", " ") for kind, gain in gains.items() if gain > 0]
             sentences.append(
-                f"Of the {len(gains)} kinds that no diet contains, {runs.label(name)} is ahead of {runs.label(A)} on "
+                f"Of the {len(gains)} kinds that no network saw in training, {runs.label(name)} is ahead of {runs.label(A)} on "
                 + (f"{len(up)}: {', '.join(up)}." if up else "none.")
             )
     return sentences

@@ -101,8 +101,7 @@ def answer() -> str:
     note = "*Each distortion is on a fifth of the test images, as in the report. Whole test sets: results/README.md.*"
     figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
     sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
-    trained_so = "A small network trained on distorted images (notebook 9, whole test sets)"
-    sentences += [f"{trained_so}: {line}" for line in robustness.answer(robust)]
+    sentences += robustness.answer(robust)
     bullets = "\n".join(f"- {sentence}" for sentence in sentences)
     return "\n\n".join([bullets, _markdown(table), note, figure])
 
@@ -116,9 +115,9 @@ def findings() -> str:
     column = "report: better than a constant prediction in"
     both = guesses[guesses[column] == "both"].network.value_counts()
     confusions = defects.confusion_check(Runs())
-    traces = ", ".join(f"{share} by chance {chance}" for share, chance in confusions[TRACES].itertuples(index=False))
+    traces = ", ".join(f"{share} (chance alone: {chance})" for share, chance in confusions[TRACES].itertuples(index=False))
     overall = defects.overall_check()
-    rows = ", ".join(f"{report} for {mean}" for report, mean in overall[OVERALL].itertuples(index=False))
+    rows = ", ".join(f"it prints {report}, the mean is {mean}" for report, mean in overall[OVERALL].itertuples(index=False))
     wording = [
         f"- {row[1]} ({row[0]}). Its tables: {row[2]}." for row in defects.wording_check().itertuples(index=False)
     ]

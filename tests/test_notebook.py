@@ -82,7 +82,7 @@ def test_begin_names_backend_hardware_and_precision_where_a_notebook_trains(scop
 
 
 def test_begin_refuses_wrong_parameters_by_name(scope):
-    for name, value, what in [("FRACTION", 0.0, "cannot be 0.0"), ("EPOCHS", True, "takes int, not True")]:
+    for name, value, what in [("FRACTION", 0.0, "cannot be 0.0"), ("EPOCHS", True, "takes a whole number, not True")]:
         with pytest.raises(InputError, match=f"the parameters cell: {name} {what}"):
             notebook.begin("03_baseline", {**scope, name: value})
 

@@ -74,7 +74,7 @@ def test_a_float_written_as_text_is_read_back(number):
 @given(st.integers())
 def test_an_integer_written_as_text_is_read_back(number):
     assert parameters.convert(Parameter("X", int, 0, ""), str(number), "here") == number
-    with pytest.raises(InputError, match="X takes int"):
+    with pytest.raises(InputError, match="X takes a whole number"):
         parameters.convert(Parameter("X", int, 0, ""), f"{number}.5", "here")
 
 
@@ -111,12 +111,12 @@ def test_a_notebook_may_write_values_of_related_types(name, given, value):
 @pytest.mark.parametrize(
     "name, value, what",
     [
-        ("WIDTH", None, "WIDTH takes float, not None"),
-        ("EPOCHS", 4.0, "EPOCHS takes int, not 4.0"),
-        ("SEED", "zero", "SEED takes int, not 'zero'"),
-        ("SEEDS", [1], "SEEDS takes int, not [1]"),
-        ("SUBSET", 1, "SUBSET takes bool, not 1"),
-        ("DATA", 3, "DATA takes str, not 3"),
+        ("WIDTH", None, "WIDTH takes a number, not None"),
+        ("EPOCHS", 4.0, "EPOCHS takes a whole number, not 4.0"),
+        ("SEED", "zero", "SEED takes a whole number, not 'zero'"),
+        ("SEEDS", [1], "SEEDS takes a whole number, not [1]"),
+        ("SUBSET", 1, "SUBSET takes true or false, not 1"),
+        ("DATA", 3, "DATA takes text, not 3"),
         ("TRAIN", "demon", "TRAIN cannot be 'demon'; it must be empty or one of demo, fast, full"),
     ],
 )

@@ -171,7 +171,7 @@ def test_an_output_that_cannot_be_written_ends_in_one_line(study, capfd):
         ("EPOCH: 3", "there is no parameter EPOCH; there are DATA, OUTPUT"),
         ("{EPOCHS: 3", "not YAML"),
         ("- EPOCHS", "a profile has lines NAME: value"),
-        ("EPOCHS: many", "EPOCHS takes int, not 'many'"),
+        ("EPOCHS: many", "EPOCHS takes a whole number, not 'many'"),
         ("DATA: x.csv", "DATA: use --data instead"),
     ],
 )
