@@ -442,7 +442,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
     assert counts == f"Of the report's {len(verdicts)} claims, by trainings on the report's schedule (3 seeds): {by_these}."
     final, counts, _ = claims.answer(Runs(), short_study(final=0.6))
     assert "trained here on another schedule, for 12 of 55 epochs (3 seeds)" in final
-    assert "on a short schedule: " in counts and "the report's schedule" not in counts
+    assert "on a short schedule (3 seeds): " in counts and "the report's schedule" not in counts
 
 
 def test_seeds_are_averaged_and_named_and_their_spread_counts():
