@@ -194,7 +194,8 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
     Returns:
         DataFrame, one row a claim: claim, verdict (one of VERDICTS), with `short` also "short schedule" (what the same
         rule says of these runs, with their seeds: "supported (3 seeds)"), epochs (that its networks were trained, of
-        the report's), report says, this run, evidence, source (section or tables of the report).
+        the report's), report says, this run (or, where it lacks the networks, what `short` gives), evidence, source
+        (section or tables of the report).
 
     Raises:
         InputError: two networks of one claim were tested on different images.
@@ -215,12 +216,13 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
             judged.append(of_short)
             if of_short.evidence not in judgement.evidence:
                 evidence.append(f"short schedule: {of_short.evidence}")
+        this_run = next((each.this_run for each in judged if each.this_run != NOT_RUN), NOT_RUN)
         if claim.noisy and any(each.verdict != NOT_RUN for each in judged):
             evidence.append(NOISE)
         row |= {
             "epochs": ", ".join(dict.fromkeys(runs.epochs(name) for name in claim.names)),
             "report says": _report_says(claim),
-            "this run": judgement.this_run,
+            "this run": this_run,
             "evidence": "; ".join(evidence),
             "source": claim.source,
         }

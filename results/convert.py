@@ -22,7 +22,7 @@ def convert(store: Store) -> None:
     for folder in sorted(path.parent for path in store.folder.glob(f"*/{MANIFEST}")):
         run = Run(folder)
         old, metrics = run.config["format"] != FORMAT, evaluation.scores(run)
-        if old and (run.config["format"] != 6 or run.config["experiment"]["recipe"]):
+        if old and (run.config["format"] != 6 or run.config["experiment"].get("recipe")):
             shutil.rmtree(folder)
             print(f"removed {folder.name}")
         elif old or not metrics.equals(run.metrics):
