@@ -49,7 +49,12 @@ NOTEBOOKS = (
     "09_robust_training",
     "10_your_photo",
 )
-RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results", "TRAIN": "--profile"}  # one for all notebooks
+RUN_WIDE = {
+    "DATA": "--data",
+    "OUTPUT": "--output",
+    "RESULTS": "--results",
+    "TRAIN": "--profile",
+}  # one for all notebooks
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,14 @@ def compare(name: str, repeats: int, size: float) -> dict:
 def measure(name: str, side: str, size: float) -> dict:
     """One measurement, in this process: {"value", "gib", "machine"}."""
     kind, _, blocks = name.partition("_")
-    function = {"training": training, "minutes": minutes, "bound": bound, "csv": csv, "distortions": distortions, "gradcam": gradcam}[kind]
+    function = {
+        "training": training,
+        "minutes": minutes,
+        "bound": bound,
+        "csv": csv,
+        "distortions": distortions,
+        "gradcam": gradcam,
+    }[kind]
     value = function(side, size, *([int(blocks)] if blocks else []))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
     from ferhelpers import backend

@@ -184,7 +184,11 @@ def wording_check() -> pd.DataFrame:
             f"1 to 5 blocks: {depth}",
         ),
         ("8.2", 'under occlusion, dropout 0.65 is "4.2% more accurate" than 0.5', f"{more:.1f} points"),
-        ("9", f'under occlusion, the final network\'s loss is "{half}"', f"{shares[0]} of EfficientNet's and {shares[1]} of the baseline's"),
+        (
+            "9",
+            f'under occlusion, the final network\'s loss is "{half}"',
+            f"{shares[0]} of EfficientNet's and {shares[1]} of the baseline's",
+        ),
     ]
     return pd.DataFrame(rows, columns=["section", "the report says", "its tables say"])
 

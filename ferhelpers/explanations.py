@@ -39,7 +39,11 @@ def grid(
         rows[test_set] = faces.images
         for layer in layers or first.layers:
             for name, run in networks.items():
-                parts = [layer, *[runs.label(name).partition(" (")[0]] * (len(networks) > 1), *[test_set] * (len(test_sets) > 1)]
+                parts = [
+                    layer,
+                    *[runs.label(name).partition(" (")[0]] * (len(networks) > 1),
+                    *[test_set] * (len(test_sets) > 1),
+                ]
                 rows[", ".join(parts)] = overlay(faces.images, resize(run.heatmaps(layer, test_set)))
     return rows, titles
 

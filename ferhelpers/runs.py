@@ -115,8 +115,8 @@ class Run(Predictions):
 
         if not (self.folder / "model.keras").exists():
             raise InputError(
-                f"{self.folder} holds the numbers of a training without its network; to have the network, train it again "
-                f"with another --output: {self.config['command']}"
+                f"{self.folder} holds the numbers of a training without its network; to have that, train it again with "
+                f"another --output: {self.config['command']}"
             )
         self._read("model.keras")
         return keras.saving.load_model(self.folder / "model.keras", compile=False, safe_mode=True)

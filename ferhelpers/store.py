@@ -103,7 +103,9 @@ class Results:
         """
         runs = [run for run in self.runs if run.config["data"]["fingerprint"] == fingerprint]
         if not runs:
-            raise InputError(f"{self.folder} holds no run on these images: name those that they were trained on by --data or $FER2013")
+            raise InputError(
+                f"{self.folder} holds no run on these images; name those that it was trained on by --data or $FER2013"
+            )
         return Runs({name: _nearest(experiment, runs) for name, experiment in experiments.items()})
 
 

@@ -115,9 +115,13 @@ def findings() -> str:
     column = "report: better than a constant prediction in"
     both = guesses[guesses[column] == "both"].network.value_counts()
     confusions = defects.confusion_check(Runs())
-    traces = ", ".join(f"{share} (chance alone: {chance})" for share, chance in confusions[TRACES].itertuples(index=False))
+    traces = ", ".join(
+        f"{share} (chance alone: {chance})" for share, chance in confusions[TRACES].itertuples(index=False)
+    )
     overall = defects.overall_check()
-    rows = ", ".join(f"it prints {report}, the mean is {mean}" for report, mean in overall[OVERALL].itertuples(index=False))
+    rows = ", ".join(
+        f"it prints {report}, the mean is {mean}" for report, mean in overall[OVERALL].itertuples(index=False)
+    )
     wording = [
         f"- {row[1]} ({row[0]}). Its tables: {row[2]}." for row in defects.wording_check().itertuples(index=False)
     ]

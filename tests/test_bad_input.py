@@ -243,7 +243,7 @@ ARGUMENTS = [
     (["--results", ""], "--results is empty"),
     (
         ["--results", str(ROOT / "results" / "fer2013")],
-        "holds no run on these images: name those that they were trained on by --data or $FER2013",
+        "holds no run on these images; name those that it was trained on by --data or $FER2013",
     ),
     (["--results", __file__], "it has no folder named runs"),
     (["--results", str(ROOT / "results" / "fer2013"), "--set", "SEEDS=2"], "--results shows every seed that is stored"),

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import bench  # noqa: E402
+import fer_package  # noqa: E402
 import plain_data  # noqa: E402
 import plain_networks  # noqa: E402
 import precision  # noqa: E402
@@ -108,3 +109,9 @@ def test_arithmetic_is_that_of_the_convolutions():
     first, second = 2 * 9 * 64 * 48**2, 2 * 9 * 64 * 64 * 48**2
     assert bench.flops(1) == 2 * first + 3 * second
     assert bench.flops(2) == bench.flops(1) + 3 * 2 * 9 * 24**2 * (64 * 128 + 2 * 128 * 128)
+
+
+def test_the_readme_shows_the_ready_made_network():
+    frame = pd.read_csv(fer_package.TABLE)
+    assert list(frame.test_set) == ["clean", "private", *distortions.NAMES]
+    assert f"<!-- fer -->\n{fer_package.table(frame)}\n<!-- end of fer -->" in bench.README.read_text()

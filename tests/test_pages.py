@@ -202,10 +202,7 @@ def test_a_claim_is_a_line_with_its_verdict_in_words_and_its_evidence_folded(sit
 def test_a_second_verdict_is_shown_in_its_colour_where_there_is_one():
     rows = [{**CLAIMS[4], "short schedule": f"{claims.CONTRADICTED} (3 seeds)"}, {**CLAIMS[4], "short schedule": ""}]
     lines = BeautifulSoup(notebook.render("claims.html.j2", claims=rows), "html.parser").select("details")
-    assert [[word.text for word in line.find_all("b")] for line in lines] == [
-        ["contradicted (3 seeds)"],
-        ["not run"],
-    ]
+    assert [[word.text for word in line.find_all("b")] for line in lines] == [["contradicted (3 seeds)"], ["not run"]]
     assert "background: #f9d5d0" in lines[0].b["style"]
     assert "short schedule: contradicted" in " ".join(lines[0].text.split()) and "short" not in lines[1].text
 

@@ -270,5 +270,7 @@ def test_a_stored_run_can_be_asked(tmp_path, faces):
     assert photo.heat([face], run.folder).shape == (1, 48, 48, 3)
     (run.folder / "model.keras").unlink()
     photo.network.cache_clear()
-    with pytest.raises(InputError, match="holds the numbers of a training without its network; to have .* another --output: command"):
+    with pytest.raises(
+        InputError, match="holds the numbers of a training without its network; .* another --output: command"
+    ):
         photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
