@@ -136,7 +136,7 @@ def readings(runs: Runs) -> list[str]:
             }
             up = [kind.replace("_", " ") for kind, gain in gains.items() if gain > 0]
             sentences.append(
-                f"Of the {len(gains)} kinds that no network saw in training, {runs.label(name)} is ahead of {runs.label(A)} "
-                + (f"on {len(up)}: {', '.join(up)}." if up else "on none.")
+                f"Of the {len(gains)} kinds that no network saw in training, {runs.label(name)} is ahead of "
+                f"{runs.label(A)} on {len(up) or 'none'}{': ' * bool(up)}{', '.join(up)}."
             )
     return sentences
