@@ -108,8 +108,8 @@ def build_resnet(width: float = 1.0) -> keras.Model:
     pooled before it is normalised, so that the normalisation sees a quarter of the values.
 
     Args:
-        width: factor on the number of filters, 32, 64, 128 and 256. On a CPU multiples of 16 are much faster: 24
-            filters take as long as 32.
+        width: factor on the number of filters, 32, 64, 128 and 256. On a CPU multiples of 16 are faster: 24 filters
+            take longer than 32.
 
     Returns:
         keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7).
