@@ -139,14 +139,15 @@ def findings() -> str:
 
 
 def card() -> str:
-    """The shipped network's scores and recalls."""
+    """The shipped network's size, command, scores and recalls."""
     about, rows = shipped.card(), []
     for name in ("clean", *NAMES):
         both = [about["scores"][key] for key in (name, "private" if name == "clean" else f"private/{name}")]
         rows.append((name.replace("_", " "), *(f"{score['accuracy']:.3f} / {score['loss']:.2f}" for score in both)))
     scores = pd.DataFrame(rows, columns=["accuracy / loss", "PublicTest", "PrivateTest"])
     recalls = pd.DataFrame([{"": "recall on PrivateTest", **{k: f"{v:.2f}" for k, v in about["recall"].items()}}])
-    return f"{_markdown(scores)}\n\n{_markdown(recalls)}"
+    size = f"{about['parameters']:,} parameters; trained by `{about['command']}`."
+    return "\n\n".join([size, _markdown(scores), _markdown(recalls)])
 
 
 def draw() -> None:
