@@ -107,9 +107,10 @@ def calibrated(runs: Runs) -> pd.DataFrame:
 
 
 def answer(runs: Runs) -> list[str]:
-    """What `readings` say of the network trained on general distortions itself: two sentences, or fewer."""
-    start = "Trained on distorted images (notebook 9), the small network"
-    return [f"{start} {sentence}" for sentence in readings(runs) if sentence.startswith(runs.label(B))]
+    """What `readings` say of the network trained on general distortions itself, as one paragraph, or none."""
+    label = runs.label(B)
+    parts = [sentence.removeprefix(label) for sentence in readings(runs) if sentence.startswith(label)]
+    return [f"Trained on distorted images (notebook 9), the small network {label}{' It'.join(parts)}"] if parts else []
 
 
 def readings(runs: Runs) -> list[str]:

@@ -98,7 +98,7 @@ def answer() -> str:
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
-    note = "*Each distortion is on a fifth of the test images, as in the report. Whole test sets: results/README.md.*"
+    note = "*Each distortion is on a fifth of the test images, as in the report.*"
     figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
     sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
     sentences += robustness.answer(robust)
