@@ -119,9 +119,7 @@ def findings() -> str:
         f"{share} (chance alone: {chance})" for share, chance in confusions[TRACES].itertuples(index=False)
     )
     overall = defects.overall_check()
-    rows = ", ".join(
-        f"it prints {report}, the mean is {mean}" for report, mean in overall[OVERALL].itertuples(index=False)
-    )
+    rows = "; ".join(f"{report} where the mean is {mean}" for report, mean in overall[OVERALL].itertuples(index=False))
     wording = [
         f"- {row[1]} ({row[0]}). Its tables: {row[2]}." for row in defects.wording_check().itertuples(index=False)
     ]
