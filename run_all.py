@@ -49,12 +49,8 @@ NOTEBOOKS = (
     "09_robust_training",
     "10_your_photo",
 )
-RUN_WIDE = {
-    "DATA": "--data",
-    "OUTPUT": "--output",
-    "RESULTS": "--results",
-    "TRAIN": "--profile",
-}  # one for all notebooks
+# One value for all notebooks, so they have options of their own.
+RUN_WIDE = {"DATA": "--data", "OUTPUT": "--output", "RESULTS": "--results", "TRAIN": "--profile"}
 
 
 @dataclass(frozen=True)

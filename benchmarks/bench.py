@@ -123,21 +123,28 @@ def training(side: str, size: float, blocks: int) -> float:
     """Images a second while training with augmentation, after the first two steps."""
     steps = max(2, round(size * {1: 40, 2: 20, 3: 12, 5: 8}[blocks]))
     images = pictures(BATCH * steps)
-    labels = np.arange(len(images)) % 7
     if side == "ours":
-        from ferhelpers import backend, experiments
-        from ferhelpers import training as study
+        from ferhelpers import experiments
 
-        model = study.build(experiments.Experiment(blocks=blocks, augmentation=True, **PLAIN))
-        train = backend.epoch_function(model, labels, BATCH)
-        train(images[..., None], np.arange(2 * BATCH))
-        return len(images) / _seconds(lambda: train(images[..., None], np.arange(len(images))))
+        _, train = _trainer(experiments.Experiment(blocks=blocks, augmentation=True, batch_size=BATCH, **PLAIN), images)
+        return len(images) / _seconds(lambda: train(images))
     import plain_networks
 
     model = plain_networks.build(blocks)
-    batches = plain_networks.batches(images, labels, BATCH)
+    batches = plain_networks.batches(images, np.arange(len(images)) % 7, BATCH)
     model.fit(batches, steps_per_epoch=2, verbose=0)
     return len(images) / _seconds(lambda: model.fit(batches, steps_per_epoch=steps, verbose=0))
+
+
+def _trainer(experiment, images: np.ndarray):
+    """A network, and a function of such images that trains it for an epoch; the first two steps are behind it."""
+    from ferhelpers import backend
+    from ferhelpers import training as study
+
+    model = study.build(experiment, len(images))
+    epoch = backend.epoch_function(model, np.arange(len(images)) % 7, experiment.batch_size)
+    epoch(images[..., None], np.arange(2 * experiment.batch_size))
+    return model, lambda images: epoch(images[..., None], np.arange(len(images)))
 
 
 def minutes(side: str, size: float) -> float:
@@ -150,20 +157,17 @@ def minutes(side: str, size: float) -> float:
         return PLATEAU * 28_709 / training(side, size, 5) / 60
     import pandas as pd
 
-    from ferhelpers import backend, experiments, robust
+    from ferhelpers import experiments, robust
     from ferhelpers import training as study
 
     experiment = experiments.robust_training(experiments.Settings())["robust_clean"]
     [run] = (ROOT / "results" / "fer2013" / "runs").glob(f"{experiment.slug}-*")
     reached = pd.read_csv(run / "history.csv").query("val_accuracy >= @LEVEL").epoch.min()
     images = pictures(max(2, round(size * 40)) * experiment.batch_size)
-    model = study.build(experiment, len(images))
-    train = backend.epoch_function(model, np.arange(len(images)) % 7, experiment.batch_size)
-    train(images[..., None], np.arange(2 * experiment.batch_size))
+    model, train = _trainer(experiment, images)
 
     def epoch():
-        moved = robust.training_images(images, experiment.recipe, (0, 1))
-        train(moved[..., None], np.arange(len(images)))
+        train(robust.training_images(images, experiment.recipe, (0, 1)))
         study.predict(model, images[: len(images) // 6])  # the validation images of an epoch
 
     return reached * 24_402 * _seconds(epoch) / len(images) / 60

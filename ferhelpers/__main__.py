@@ -70,12 +70,12 @@ def recognise_all(options: argparse.Namespace) -> int:
             for file, figure in figures.items():
                 content = plots.png(figure)
                 write_atomically(options.output / f"{file}.png", lambda file, content=content: file.write(content))
-    if not rows:
+    if rows:
+        table = pd.DataFrame(rows, columns=["photo", "picture", "face", "left", "top", "side", "emotion", *CLASSES])
+        write_atomically(options.output / "faces.csv", lambda file: table.to_csv(file, index=False))
+        print(f"faces found: {len(rows)}; {options.output / 'faces.csv'} lists them, and their pictures lie beside it")
+    else:
         print("no face was found, so nothing is written")
-        return 1 if failed else 0
-    table = pd.DataFrame(rows, columns=["photo", "picture", "face", "left", "top", "side", "emotion", *CLASSES])
-    write_atomically(options.output / "faces.csv", lambda file: table.to_csv(file, index=False))
-    print(f"faces found: {len(rows)}; {options.output / 'faces.csv'} lists them, and their pictures lie beside it")
     return 1 if failed else 0
 
 

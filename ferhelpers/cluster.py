@@ -82,7 +82,7 @@ def _connect(address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     job = {
         "py_modules": [str(Path(ferhelpers.__file__).parent)],  # the same code everywhere
-        "env_vars": {"KERAS_BACKEND": os.environ["KERAS_BACKEND"], "TF_CPP_MIN_LOG_LEVEL": "3"},
+        "env_vars": {"KERAS_BACKEND": os.environ["KERAS_BACKEND"]},
     }
     local = {} if address else {"include_dashboard": False}
     host, _, port = address.removeprefix("ray://").rpartition(":")

@@ -9,7 +9,7 @@ from scipy import stats
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
 from ferhelpers.experiments import network_of
-from ferhelpers.published import DIGITS, NETWORKS, by_network, published, published_confusions
+from ferhelpers.published import DIGITS, NETWORKS, by_network, pair, published, published_confusions
 from ferhelpers.runs import NOT_RUN, Run, Runs
 
 PUBLIC = sum(OFFICIAL_COUNTS["public"])  # images of the report's test set
@@ -220,7 +220,7 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
     titles = [NETWORKS.get(name, name.replace("_", " ")) for name in names]
     rows = []
     for reading, of_networks in scores.items():
-        cells = {title: "{:.3f} / {:.2f}".format(*pair) for title, pair in zip(titles, of_networks)}
+        cells = {title: pair(*scores) for title, scores in zip(titles, of_networks)}
         accuracy, loss = np.abs(np.subtract(of_networks, published_scores)).mean(axis=0).round(3)
         rows.append({"reading": reading, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)

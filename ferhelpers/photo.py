@@ -91,9 +91,7 @@ def network(run: Path | None = None) -> Network:
     function = backend.inference(model)
 
     def logits(images: np.ndarray) -> np.ndarray:
-        views = robust.views(images)
-        flat = views.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1)
-        return np.asarray(function(flat), "float32").reshape(*views.shape[:2], -1).mean(axis=0)
+        return np.mean([np.asarray(function(view[..., None])) for view in robust.views(images)], axis=0)
 
     return Network(model, logits, temperature)
 

@@ -58,6 +58,11 @@ def _published() -> pd.DataFrame:
     return frame
 
 
+def pair(accuracy: float, loss: float) -> str:
+    """A cell of a table: "0.596 / 1.10"."""
+    return f"{accuracy:.{DIGITS['accuracy']}f} / {loss:.{DIGITS['loss']}f}"
+
+
 def published(table: str | None = None) -> pd.DataFrame:
     """The report's accuracies and losses.
 

@@ -129,22 +129,22 @@ def _moved(images, recipe, rng):
     return distortions.to_uint8((out - 128.0) * contrast + 128 + _each(rng, -brightness, brightness, images))
 
 
-def views(images: np.ndarray) -> np.ndarray:
+def views(images: np.ndarray) -> list[np.ndarray]:
     """Four views of each image, over which logits are averaged: moved 2 pixels up, down, left and right, two mirrored.
 
-    On validation images they give half a point of accuracy more than the image and its mirror image.
+    Chosen on validation images, where they give better answers than the image and its mirror image.
 
     Args:
         images: uint8 (N, 48, 48).
 
     Returns:
-        uint8 (4, N, 48, 48); edges repeat their last pixel.
+        four of uint8 (N, 48, 48); edges repeat their last pixel. They share their memory.
     """
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)), "edge")
     up, down, left, right = (
         padded[:, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] for y, x in ((4, 2), (0, 2), (2, 4), (2, 0))
     )
-    return np.stack([up, down[:, :, ::-1], left, right[:, :, ::-1]])
+    return [up, down[:, :, ::-1], left, right[:, :, ::-1]]
 
 
 def test_sets(dataset: Dataset, validation: Split) -> dict[str, Split]:

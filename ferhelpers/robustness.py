@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ferhelpers import calibration, distortions, evaluation
-from ferhelpers.published import DIGITS, TEST_SETS, by_network
+from ferhelpers.published import DIGITS, TEST_SETS, by_network, pair
 from ferhelpers.runs import Runs
 from ferhelpers.unseen import UNSEEN
 
@@ -44,7 +44,7 @@ def six_sets(runs: Runs) -> pd.DataFrame:
     for column, frame in numbers.items():
         frame.loc["mean of the five"] = frame.loc[list(distortions.NAMES)].mean()
         columns[column] = [
-            f"{frame.accuracy[row]:.3f} / {frame.loss[row]:.2f}" if row in frame.index else "-"
+            pair(frame.accuracy[row], frame.loss[row]) if row in frame.index else "-"
             for row in (*TEST_SETS, "mean of the five", "private")
         ]
     index = [name.replace("_", " ") for name in TEST_SETS] + ["mean of the five", "PrivateTest, clean"]
@@ -108,30 +108,18 @@ def calibrated(runs: Runs) -> pd.DataFrame:
 
 def answer(runs: Runs) -> list[str]:
     """What `readings` say of the network trained on general distortions itself, as one paragraph, or none."""
-    label = runs.label(B)
-    parts = [sentence.removeprefix(label) for sentence in readings(runs) if sentence.startswith(label)]
-    return [f"Trained on distorted images (notebook 9), the small network {label}{' It'.join(parts)}"] if parts else []
+    parts = [_lead(runs, B)] if runs.on_fer2013()[B] else []
+    parts += [_price(runs, B)] if runs[B] and runs[A] else []
+    start = f"Trained on distorted images (notebook 9), the small network {runs.label(B)}"
+    return [f"{start} {'. It '.join(parts)}."] if parts else []
 
 
 def readings(runs: Runs) -> list[str]:
     """What the numbers say, in sentences; beside the report's, of networks that were run on FER-2013 alone."""
-    sentences = []
-    best = best_reported()
-    for name in runs.on_fer2013().first():
-        scores = runs.scores(name).xs("whole", level="layout").loc[list(TEST_SETS)]
-        ahead = int(((scores.accuracy > best.accuracy) & (scores.loss < best.loss)).sum())
-        sentences.append(
-            f"{runs.label(name)} has a higher accuracy and a lower loss than every network of the report on {ahead} of "
-            f"{len(TEST_SETS)} test sets."
-        )
+    sentences = [f"{runs.label(name)} {_lead(runs, name)}." for name in runs.on_fer2013().first()]
     for name in (B, C):
         if runs[name] and runs[A]:
-            price = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (A, name)))
-            sentences.append(
-                f"{runs.label(name)} is {100 * price.value:.1f} points less accurate on clean images than "
-                f"{runs.label(A)}{', which may be chance' * (price.low <= 0)} "
-                f"(95 % interval {100 * price.low:.1f} to {100 * price.high:.1f})."
-            )
+            sentences.append(f"{runs.label(name)} {_price(runs, name)}.")
             gains = {
                 kind: accuracy(runs, name, f"unseen/{kind}") - accuracy(runs, A, f"unseen/{kind}") for kind in UNSEEN
             }
@@ -141,3 +129,21 @@ def readings(runs: Runs) -> list[str]:
                 f"{runs.label(A)} on {len(up) or 'none'}{': ' * bool(up)}{', '.join(up)}."
             )
     return sentences
+
+
+def _lead(runs: Runs, name: str) -> str:
+    """What a network has over the report's."""
+    scores, best = runs.scores(name).xs("whole", level="layout").loc[list(TEST_SETS)], best_reported()
+    ahead = int(((scores.accuracy > best.accuracy) & (scores.loss < best.loss)).sum())
+    better = "has a higher accuracy and a lower loss than every network of the report"
+    return f"{better} on {ahead} of {len(TEST_SETS)} test sets"
+
+
+def _price(runs: Runs, name: str) -> str:
+    """What a network loses on clean images beside A."""
+    price = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (A, name)))
+    return (
+        f"is {100 * price.value:.1f} points less accurate on clean images than {runs.label(A)}"
+        f"{', which may be chance' * (price.low <= 0)} "
+        f"(95 % interval {100 * price.low:.1f} to {100 * price.high:.1f})"
+    )

@@ -15,7 +15,7 @@ import pandas as pd
 from ferhelpers import calibration, distortions, duplicates, evaluation
 from ferhelpers.data import CLASSES, Dataset
 from ferhelpers.experiments import network_of
-from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published
+from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, pair, published
 from ferhelpers.runs import INTERVALS, NOT_RUN, Runs
 
 NOT_PUBLISHED = "not published"
@@ -182,7 +182,7 @@ def readings(runs: Runs) -> pd.DataFrame:
 def pairs(frame: pd.DataFrame) -> dict[str, str]:
     """Test set -> "accuracy / loss", of a frame with one row for each of TEST_SETS, or for more."""
     lines = frame.loc[list(TEST_SETS)].itertuples()
-    return {line.Index.replace("_", " "): f"{line.accuracy:.3f} / {line.loss:.2f}" for line in lines}
+    return {line.Index.replace("_", " "): pair(line.accuracy, line.loss) for line in lines}
 
 
 def turning_points(runs: Runs) -> pd.DataFrame:

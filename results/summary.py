@@ -14,7 +14,7 @@ from ferhelpers import claims, defects, parameters, plots, robustness, shipped, 
 from ferhelpers.distortions import NAMES
 from ferhelpers.environment import hardware
 from ferhelpers.experiments import Settings, diets, everything, readings
-from ferhelpers.published import DIGITS, NETWORKS, ROBUST, by_network
+from ferhelpers.published import DIGITS, NETWORKS, ROBUST, by_network, pair
 from ferhelpers.runs import NOT_RUN, Runs
 from ferhelpers.store import Results
 
@@ -141,7 +141,7 @@ def card() -> str:
     about, rows = shipped.card(), []
     for name in ("clean", *NAMES):
         both = [about["scores"][key] for key in (name, "private" if name == "clean" else f"private/{name}")]
-        rows.append((name.replace("_", " "), *(f"{score['accuracy']:.3f} / {score['loss']:.2f}" for score in both)))
+        rows.append((name.replace("_", " "), *(pair(**score) for score in both)))
     scores = pd.DataFrame(rows, columns=["accuracy / loss", "PublicTest", "PrivateTest"])
     recalls = pd.DataFrame([{"": "recall on PrivateTest", **{k: f"{v:.2f}" for k, v in about["recall"].items()}}])
     size = f"{about['parameters']:,} parameters; trained by `{about['command']}`."

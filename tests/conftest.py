@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as in run_all.py
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as ferhelpers does, for tests that import Keras first
 
 
 @pytest.fixture(scope="session")
