@@ -59,26 +59,24 @@ def _each(rng, low, high, images):
     return rng.uniform(low, high, (len(images), 1, 1)).astype("float32")
 
 
-# (family, function, share of the images that it distorts)
+# (family, function, share of the distorted images)
 GENERAL = (
-    ("gaussian_blur", _blur, 0.08),
-    ("gaussian_noise", _noise, 0.06),
-    ("salt_pepper", _black_and_white, 0.14),
-    ("salt_pepper", _any_value, 0.08),
-    ("speckle", _speckle, 0.06),
-    ("occlusion", _square, 0.08),
+    ("gaussian_blur", _blur, 0.14),
+    ("gaussian_noise", _noise, 0.11),
+    ("salt_pepper", _black_and_white, 0.28),
+    ("salt_pepper", _any_value, 0.17),
+    ("speckle", _speckle, 0.14),
+    ("occlusion", _square, 0.16),
 )
 
 
 def diet(name: str) -> list[tuple]:
-    """(function of images and generator, share of the images that it distorts) of one of experiments.DIETS."""
-    if name == "clean":
-        return []
+    """(function of images and generator, share of the distorted images) of one of experiments.DIETS."""
     general = [(distort, share) for family, distort, share in GENERAL if name != f"without_{family}"]
     if name != "report":
         return general
     literal = [functools.partial(distort, constant=None) for distort in distortions.DISTORTIONS.values()]
-    return [(distort, share / 2) for distort, share in general] + [(distort, 0.06) for distort in literal]
+    return [(distort, share / 2) for distort, share in general] + [(distort, 0.1) for distort in literal]
 
 
 def training_images(images: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -> np.ndarray:
@@ -91,7 +89,8 @@ def training_images(images: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -
     Returns:
         uint8 (N, 48, 48), in the order of the input.
     """
-    functions, shares = zip(*diet(recipe.diet), strict=True) if recipe.diet != "clean" else ((), ())
+    functions, shares = zip(*diet(recipe.diet), strict=True)
+    shares = recipe.distorted * np.array(shares)
 
     def chunk(start):
         rng = np.random.default_rng([*seed, start])

@@ -2,14 +2,15 @@
 
     python results/convert.py
 
-Format 6: robust networks had other numbers of filters, and their logits were means over other views. They are removed;
-other runs stay. The metrics of all runs are made from their logits again.
+Format 7: the recipe of robust networks did not say which share of the images is distorted, and the share was another.
+They are removed, but those trained on clean images stay. The metrics of all runs are made from their logits again.
 """
 
 import shutil
 from pathlib import Path
 
 from ferhelpers import evaluation
+from ferhelpers.experiments import Experiment, Recipe
 from ferhelpers.files import write_json
 from ferhelpers.runs import FORMAT, MANIFEST, Run
 from ferhelpers.store import Store
@@ -22,13 +23,18 @@ def convert(store: Store) -> None:
     for folder in sorted(path.parent for path in store.folder.glob(f"*/{MANIFEST}")):
         run = Run(folder)
         old, metrics = run.config["format"] != FORMAT, evaluation.scores(run)
-        if old and (run.config["format"] != 6 or run.config["experiment"].get("recipe")):
+        recipe = run.config["experiment"].get("recipe")
+        if old and (run.config["format"] != 7 or recipe and recipe["diet"] != "clean"):
             shutil.rmtree(folder)
             print(f"removed {folder.name}")
         elif old or not metrics.equals(run.metrics):
-            write_json(folder / "config.json", {**run.config, "format": FORMAT})
+            data = run.config["data"]["fingerprint"]
+            experiment = Experiment(**run.config["experiment"] | {"recipe": recipe and Recipe("clean")})
+            named = {"format": FORMAT, "experiment": experiment.content(), "key": experiment.key(data)}
+            write_json(folder / "config.json", run.config | named)
             write_json(folder / "metrics.json", metrics.to_dict("records"))
             Store.seal(folder)
+            folder = folder.rename(store.path(experiment, data))
             print(f"converted {folder.name}")
 
 
