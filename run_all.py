@@ -16,21 +16,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import multiprocessing
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ferhelpers import data, parameters
 from ferhelpers.containers import show
-from ferhelpers.environment import check_backend
+from ferhelpers.environment import check_backend, cores, quiet, threads
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import ASIDE, STUDY, Experiment, Settings, weights_file
+from ferhelpers.experiments import ASIDE, STUDY, Experiment, Settings, longest_first, weights_file, with_seeds
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress, duration
@@ -83,11 +86,13 @@ def main(arguments: list[str] | None = None) -> int:
         plan = make_plan(options, command)
         fraction = next(iter(plan.values.values())).get("FRACTION", 1.0)
         print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}", flush=True)
-        if options.train_only:
-            return train(plan, options)
-        wait = f"Waiting for another run_all.py that writes to {plan.output}"
-        with hold(plan.output / ".lock", lambda: print(wait, flush=True)):
-            return run(plan)
+        progress = functools.partial(print, flush=True) if options.train_only else str  # which shows nothing
+        with _helpers(plan, options.jobs if options.ray is None else 1, progress):
+            if options.train_only:
+                return train(plan, options, progress)
+            wait = f"Waiting for another run_all.py that writes to {plan.output}"
+            with hold(plan.output / ".lock", lambda: print(wait, flush=True)):
+                return run(plan)
     except InputError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return 2
@@ -164,8 +169,21 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--cpus", type=_amount, metavar="N", help="with --ray: cores of one training")
     parser.add_argument("--gpus", type=_amount, metavar="X", help="with --ray: GPUs of one training, such as 0.25")
+    parser.add_argument(
+        "--jobs",
+        type=_count,
+        default=1 if shutil.which("nvidia-smi") else min(2, cores()),
+        metavar="N",
+        help="processes that train side by side (default: %(default)s here; more need more memory)",
+    )
     parser.add_argument("--no-html", action="store_true", help="leave the notebooks as .ipynb")
     return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
 
 
 def _amount(text: str) -> float:
@@ -325,15 +343,59 @@ def _path(option: str, text: str) -> Path:
     return path
 
 
-def train(plan: Plan, options: argparse.Namespace) -> int:
-    """Runs every training of the chosen notebooks, without Jupyter."""
+def _trainings(plan: Plan) -> tuple[dict[str, Experiment], data.Dataset, Store, int]:
+    """What training.train_all is called with."""
     notebooks = [name for name in plan.values if name in STUDY]
     known = {key: value for name in notebooks for key, value in _experiments(name, plan.values[name]).items()}
     experiments = {network: experiment for network, experiment in known.items() if network in plan.networks}
     values = plan.values[notebooks[0]]  # SEEDS and FRACTION are the same in all
-    dataset, store = plan.dataset.subset(values["FRACTION"]), Store(plan.output / "runs", command=plan.command)
-    asked = experiments, dataset, store, values["SEEDS"]
-    progress = functools.partial(print, flush=True)
+    store = Store(plan.output / "runs", command=plan.command)
+    return experiments, plan.dataset.subset(values["FRACTION"]), store, values["SEEDS"]
+
+
+@contextmanager
+def _helpers(plan: Plan, jobs: int, progress: Callable[[str], object]) -> Iterator[None]:
+    """Train in further processes, too, the longest first; each of all `jobs` has its share of the cores.
+
+    What they have not finished when this process ends goes on with the next run.
+    """
+    before, helpers = dict(os.environ), []
+    if plan.networks and not any(values.get("RESULTS") for values in plan.values.values()):
+        experiments, dataset, store, seeds = _trainings(plan)
+        missing = [pair for pair in with_seeds(experiments, seeds) if not store.find(pair[1], dataset.fingerprint)]
+        jobs = max(1, min(jobs, len(missing)))
+        os.environ.update(threads(max(1, cores() // jobs)) | os.environ if jobs > 1 else {})
+        asked = dict(longest_first(list(experiments.items()))), dataset, store, seeds, progress
+        process = multiprocessing.get_context("spawn").Process
+        helpers = [process(target=_help, args=asked) for _ in range(jobs - 1)]
+    try:
+        for helper in helpers:
+            helper.start()
+        yield
+    finally:
+        for helper in helpers:
+            helper.kill()
+            helper.join()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _help(experiments, dataset, store, seeds, progress) -> None:
+    """A helper. Of errors it says nothing: the process that it helps will come to the same one."""
+
+    def say(line: str) -> None:
+        multiprocessing.parent_process().is_alive() or os._exit(1)
+        progress(line)
+
+    with quiet(), suppress(Exception, KeyboardInterrupt):
+        from ferhelpers import training
+
+        training.train_all(experiments, dataset, store, seeds, say)
+
+
+def train(plan: Plan, options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    """Runs every training of the chosen notebooks, without Jupyter."""
+    experiments, dataset, store, seeds = asked = _trainings(plan)
     if options.ray is None:
         from ferhelpers import training
 
@@ -344,7 +406,7 @@ def train(plan: Plan, options: argparse.Namespace) -> int:
         except ModuleNotFoundError as error:
             raise InputError(f"{error.name} is not installed: pip install '.[ray]'") from error
         failures = cluster.train_all(*asked, options.ray, options.cpus, options.gpus, progress)
-        runs = store.find_all(experiments, dataset.fingerprint, values["SEEDS"])
+        runs = store.find_all(experiments, dataset.fingerprint, seeds)
     for name, reason in failures.items():
         print(f"{name} failed: {reason}", file=sys.stderr)
     print(f"In the store: {', '.join(f'{name} ({len(seeds)})' for name, seeds in runs.items())}", flush=True)

@@ -6,7 +6,6 @@ Everything else is Keras 3 code that runs on either. The backend is chosen by `K
 from __future__ import annotations
 
 import functools
-import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,8 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
+
+from ferhelpers import environment
 
 
 def settle() -> None:
@@ -179,7 +180,7 @@ def machine() -> dict:
     """What the numbers were computed on: processor, cores and GPUs (names as the backend gives them)."""
     return {
         "processor": _cpu_info("model name") or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": environment.cores(),
         "gpus": [name for name, _ in _gpus()],
     }
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import ferhelpers
 from ferhelpers.data import Dataset
-from ferhelpers.environment import PACKAGES, installed
+from ferhelpers.environment import PACKAGES, installed, threads
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Experiment, longest_first, with_seeds
 from ferhelpers.files import write_atomically
@@ -173,8 +173,7 @@ def _run(trainings, dataset, store, token, cpus, gpus, progress) -> dict[str, st
 
 def _limits(cpus: float, gpus: float) -> dict[str, str]:
     """Environment of a task: as many threads as it has cores, and no more of a GPU than its share."""
-    threads = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC")
-    limits = dict.fromkeys(threads, str(max(1, int(cpus))))
+    limits = threads(max(1, int(cpus)))
     if not gpus:
         return limits | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     if gpus < 1:

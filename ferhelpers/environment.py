@@ -24,9 +24,10 @@ REMOVED = (
     *("JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DEFAULT_PRNG_IMPL"),
     *("JAX_DISABLE_JIT", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION", "JAX_THREEFRY_PARTITIONABLE"),
 )
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC")
 RECORDED = (
     *("XLA_FLAGS", "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_FORCE_UNIFIED_MEMORY"),
-    *("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC"),  # sums in another order
+    *THREADS,  # which sum in another order
 )
 
 
@@ -44,6 +45,16 @@ def isolate() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports what it does not find, such as a GPU
     if not os.environ.get("MPLBACKEND", "").startswith("module://"):
         os.environ.pop("MPLBACKEND", None)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def threads(count: int) -> dict[str, str]:
+    """Variables that give a process so many threads, if they are set before it imports TensorFlow or JAX."""
+    return dict.fromkeys(THREADS, str(count))
 
 
 @contextmanager

@@ -32,8 +32,8 @@ class Recipe:
 
     Attributes:
         diet: what distorts the training images (robust.GENERAL): "clean", nothing; "general", textbook distortions at
-            random severities; "report", half of these and the report's own functions; "without_<distortion>", general
-            ones without the family of that distortion.
+            random severities; "report", these and the report's own functions, half and half; "without_<distortion>",
+            general ones without the family of that distortion.
         distorted: share of the images that are distorted (0 for "clean"). On validation images 0.58 and 0.50 made clean
             faces harder than they need be.
         rotation, shift, stretch: largest angle (degrees), shift (share of the side) and change of size (share):
@@ -221,7 +221,7 @@ class Settings:
         epochs: of a training for which the report has 100. The final network trains 55/100 of it, EfficientNet
             20/100, rounded up.
         width, wiring, scale, learning_rate, annealing, batch_size, precision, weights, seed: as in Experiment.
-        robust_epochs, robust_width: of the small residual networks (notebook 09).
+        robust_epochs, robust_width, robust_batch_size: of the small residual networks (notebook 09).
     """
 
     epochs: int = 100
@@ -236,6 +236,7 @@ class Settings:
     seed: int = 0
     robust_epochs: int = 32
     robust_width: float = 1.0
+    robust_batch_size: int = 128
 
     @classmethod
     def from_parameters(cls, parameters: dict) -> Settings:
@@ -351,9 +352,9 @@ def _robust(settings: Settings, diet: str, width: float = 1, epochs: float = 1) 
         architecture="resnet",
         recipe=Recipe(diet),
         width=width * settings.robust_width,
-        learning_rate=0.1,
+        learning_rate=0.1 * settings.robust_batch_size / 128,
         annealing="cosine",
-        batch_size=128,
+        batch_size=settings.robust_batch_size,
         epochs=math.ceil(epochs * settings.robust_epochs),
         study_epochs=settings.robust_epochs,
         precision=settings.precision,

@@ -140,10 +140,11 @@ def _lead(runs: Runs, name: str) -> str:
 
 
 def _price(runs: Runs, name: str) -> str:
-    """What a network loses on clean images beside A."""
-    price = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (A, name)))
+    """What a network loses, or gains, on clean images beside A."""
+    change = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (name, A)))
+    direction = "less" if change.value < 0 else "more"
     return (
-        f"is {100 * price.value:.1f} points less accurate on clean images than {runs.label(A)}"
-        f"{', which may be chance' * (price.low <= 0)} "
-        f"(95 % interval {100 * price.low:.1f} to {100 * price.high:.1f})"
+        f"is {abs(100 * change.value):.1f} points {direction} accurate on clean images than "
+        f"{runs.label(A)}{', which may be chance' * (change.low <= 0 <= change.high)} "
+        f"(95 % interval {100 * change.low:+.1f} to {100 * change.high:+.1f})"
     )

@@ -146,6 +146,7 @@ def test_train_replaces_the_values_by_those_of_a_profile_and_shows_no_results():
         ("WIDTH", [0.05, 4.0], [0.0, -1.0, 4.5, math.nan]),
         ("LEARNING_RATE", [1e-9, 1.0], [0.0, 2.0, math.nan]),
         ("BATCH_SIZE", [1, 4096], [0, 4097]),
+        ("ROBUST_BATCH_SIZE", [1, 1024], [0, 1025]),
         ("PRECISION", ["auto", "float32"], ["float64", ""]),
         ("WEIGHTS", ["none", "imagenet", "a.h5"], [""]),
         ("DATA", ["auto"], [""]),

@@ -31,9 +31,9 @@ def test_a_clean_diet_mirrors_half_of_the_images_and_changes_nothing_else(grey):
     assert (same ^ mirrored).all() and same.mean() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize("diet, share", [("general", 0.50), ("report", 0.55), ("without_salt_pepper", 0.28)])
+@pytest.mark.parametrize("diet, share", [("general", 0.36), ("report", 0.36), ("without_salt_pepper", 0.2)])
 def test_a_diet_distorts_its_share_of_the_images(grey, diet, share):
-    assert changed(grey, diet).mean() == pytest.approx(share, abs=0.03)
+    assert changed(grey, diet).mean() == pytest.approx(share, abs=0.02)
 
 
 def test_the_same_seed_gives_the_same_images_and_another_epoch_others(grey):
@@ -70,7 +70,8 @@ def test_the_reports_functions_are_in_one_diet_alone():
         literal = [
             function for function, _ in robust.diet(diet) if getattr(function, "keywords", {}) == {"constant": None}
         ]
-        assert len(literal) == (5 if diet == "report" else 0) and shares < 0.56
+        assert len(literal) == (5 if diet == "report" else 0)
+        assert shares == pytest.approx(1) or diet.startswith("without")
     with pytest.raises(InputError, match="diet is 'meat'"):
         Recipe("meat")
 
@@ -145,8 +146,9 @@ def test_a_run_holds_every_test_set_and_the_mean_over_views(runs, faces):
 @pytest.mark.slow
 def test_only_the_diet_differs(runs):
     clean, general = (runs[name][0].config["experiment"] for name in ("robust_clean", "robust_general"))
-    assert clean["recipe"].pop("diet") == "clean" and general["recipe"].pop("diet") == "general" and clean == general
-    assert clean["recipe"] | {"diet": "general"} == Experiment(recipe=Recipe()).content()["recipe"]
+    assert general["recipe"] == Experiment(recipe=Recipe()).content()["recipe"]
+    assert clean["recipe"] == general["recipe"] | {"diet": "clean", "distorted": 0.0}
+    assert clean | {"recipe": None} == general | {"recipe": None}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import multiprocessing
 import os
 import pty
 import shutil
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import nbformat
@@ -18,6 +20,7 @@ import pytest
 
 import run_all
 from ferhelpers import data, parameters
+from ferhelpers.environment import cores
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import Settings, layer_ablation
 from ferhelpers.files import hold
@@ -290,3 +293,19 @@ def test_the_bar_is_live_on_a_terminal(monkeypatch):
         line.startswith(" 25% |██") and "03_baseline  baseline: epoch 2/8  loss 1.2 and more" in line for line in lines
     )
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.slow
+def test_a_helper_trains_the_longest_first(tmp_path):
+    small = ("FRACTION=0.05", "EPOCHS=1", "WIDTH=0.05")
+    options = [option for value in small for option in ("--set", value)]
+    asked = plan("--data", "builtin", "--only", "04", "--output", str(tmp_path), *options)
+    experiments, dataset, store, _ = run_all._trainings(asked)
+    before, longest = dict(os.environ), max(experiments.values(), key=lambda experiment: experiment.cost)
+    with run_all._helpers(asked, 2, str):
+        limit = time.monotonic() + 120
+        while not (run := store.find(longest, dataset.fingerprint)) and time.monotonic() < limit:
+            time.sleep(0.1)
+    assert run and run.config["environment"]["variables"]["OMP_NUM_THREADS"] == str(max(1, cores() // 2))
+    assert not store.find(experiments["blocks_1"], dataset.fingerprint)
+    assert dict(os.environ) == before and not multiprocessing.active_children()
