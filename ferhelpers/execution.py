@@ -86,6 +86,7 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
                 kernel_manager_class=OwnKernel,
                 config=Config(OwnKernel={"connection_file": str(Path(folder, "kernel.json"))}),
                 shutdown_kernel="immediate",
+                coalesce_streams=True,  # a block of lines, not one block a line
             )
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
