@@ -94,7 +94,8 @@ def execute(notebook: Path, target: Path, values: dict, progress: Progress) -> N
         traceback = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))  # without colours
         raise NotebookError(f"{error.source}\n\n{traceback}") from error
     except DeadKernelError as error:
-        raise NotebookError(f"{progress.source}\n\nThe kernel died: was there enough memory?") from error
+        reason = "The kernel died: was there enough memory? --jobs 1 needs less."
+        raise NotebookError(f"{progress.source}\n\n{reason}") from error
 
 
 def _literal(path: Path) -> str:
