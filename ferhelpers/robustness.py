@@ -51,6 +51,13 @@ def six_sets(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(index, name="test set"))
 
 
+def six_sets_in_words(runs: Runs) -> list[str]:
+    """What `six_sets` say; beside the report's numbers, of networks that were run on FER-2013 alone."""
+    sentences = [f"{runs.label(name)} {_lead(runs, name)}." for name in runs.on_fer2013().first()]
+    pairs = [name for name in (B, C) if runs[name] and runs[A]]
+    return sentences + [f"{runs.label(name)} {_price(runs, name)}." for name in pairs]
+
+
 def intervals(runs: Runs) -> pd.DataFrame:
     """The 95 % interval of each accuracy of `six_sets`."""
     columns = {}
@@ -70,6 +77,13 @@ def severities(runs: Runs) -> pd.DataFrame:
         for severity in (0, *distortions.SEVERITIES)
     ]
     return pd.DataFrame(rows, columns=["distortion", "severity", "network", "accuracy"])
+
+
+def severities_in_words(by_severity: pd.DataFrame) -> list[str]:
+    """What `severities` say."""
+    means = by_severity.groupby(["network", "severity"], sort=False).accuracy.mean().unstack()
+    falls = [f"{network} loses {100 * (row.iloc[0] - row.iloc[-1]):.0f} points" for network, row in means.iterrows()]
+    return [f"From clean to severity 5, in the mean of the five distortions, {', '.join(falls)}."] * bool(falls)
 
 
 def matrix(runs: Runs) -> pd.DataFrame:
@@ -92,43 +106,76 @@ def matrix(runs: Runs) -> pd.DataFrame:
     return frame.rename_axis("network")
 
 
-def calibrated(runs: Runs) -> pd.DataFrame:
-    """Calibration error on clean and distorted images, before and after one temperature: a row a network."""
-    rows = []
-    for name, run in runs.first().items():
-        by, row = calibration.run_temperature(run), {"network": runs.label(name)}
-        row["temperature"] = by
-        for test_set in ("clean", "gaussian_noise", "occlusion", "unseen/mask"):
-            logits, labels = run.logits(test_set), run.labels(test_set)
-            before, after = (calibration.calibration_error(values, labels) for values in (logits, logits / by))
-            row[test_set.removeprefix("unseen/").replace("_", " ")] = f"{before:.3f} → {after:.3f}"
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def answer(runs: Runs) -> list[str]:
-    """What `readings` say of the network trained on general distortions itself, as one paragraph, or none."""
-    parts = [_lead(runs, B)] if runs.on_fer2013()[B] else []
-    parts += [_price(runs, B)] if runs[B] and runs[A] else []
-    start = f"Trained on distorted images (notebook 9), the small network {runs.label(B)}"
-    return [f"{start} {'. It '.join(parts)}."] if parts else []
-
-
-def readings(runs: Runs) -> list[str]:
-    """What the numbers say, in sentences; beside the report's, of networks that were run on FER-2013 alone."""
-    sentences = [f"{runs.label(name)} {_lead(runs, name)}." for name in runs.on_fer2013().first()]
+def matrix_in_words(runs: Runs, accuracies: pd.DataFrame) -> list[str]:
+    """What a `matrix` says: of kinds that no training contains, and of those that one training left out."""
+    sentences, unseen = [], [kind.replace("_", " ") for kind in UNSEEN]
     for name in (B, C):
         if runs[name] and runs[A]:
-            sentences.append(f"{runs.label(name)} {_price(runs, name)}.")
-            gains = {
-                kind: accuracy(runs, name, f"unseen/{kind}") - accuracy(runs, A, f"unseen/{kind}") for kind in UNSEEN
-            }
-            up = [kind.replace("_", " ") for kind, gain in gains.items() if gain > 0]
+            gains = accuracies.loc[runs.label(name), unseen] - accuracies.loc[runs.label(A), unseen]
+            up = list(gains.index[gains > 0])
             sentences.append(
                 f"Of the {len(gains)} kinds that no network saw in training, {runs.label(name)} is ahead of "
                 f"{runs.label(A)} on {len(up) or 'none'}{': ' * bool(up)}{', '.join(up)}."
             )
+    for family in distortions.NAMES:
+        kind, without = family.replace("_", " "), f"robust_without_{family}"
+        if runs[B] and runs.get(without):
+            before, after = (accuracies.loc[runs.label(name), kind] for name in (B, without))
+            sentences.append(f"Left out in training, {kind} falls from {before:.3f} to {after:.3f}.")
     return sentences
+
+
+def mask_in_words(recalls: pd.DataFrame) -> list[str]:
+    """What `tables.recalls` under a mask say."""
+    sentences = []
+    for network, rows in recalls.set_index("class").groupby("network", sort=False).measured:
+        best, worst = rows.idxmax(), rows.idxmin()
+        extremes = f"{best} best ({rows[best]:.0%}) and {worst} worst ({rows[worst]:.0%})"
+        sentences.append(f"Under the mask, {network} recognises {extremes}.")
+    return sentences
+
+
+def calibrated(runs: Runs) -> pd.DataFrame:
+    """Calibration error on clean and distorted images, before and after one temperature.
+
+    Returns:
+        DataFrame: network, test set, temperature, before, after.
+    """
+    rows = []
+    for name, run in runs.first().items():
+        by = calibration.run_temperature(run)
+        for test_set in ("clean", "gaussian_noise", "occlusion", "unseen/mask"):
+            logits, labels = run.logits(test_set), run.labels(test_set)
+            errors = (calibration.calibration_error(logits / divisor, labels) for divisor in (1, by))
+            rows.append((runs.label(name), test_set.removeprefix("unseen/").replace("_", " "), by, *errors))
+    return pd.DataFrame(rows, columns=["network", "test set", "temperature", "before", "after"])
+
+
+def calibrated_in_words(errors: pd.DataFrame) -> list[str]:
+    """What `calibrated` says."""
+    means = errors.groupby("network", sort=False)[["before", "after"]].mean()
+    return [
+        f"One temperature takes the mean error of {network} from {row.before:.3f} to {row.after:.3f}."
+        for network, row in means.iterrows()
+    ]
+
+
+def heat_in_words(shares: pd.DataFrame) -> list[str]:
+    """What `explanations.black_quarter` says."""
+    return [
+        f"{row.network} has {row['heat in the black quarter']:.0%} of its heat in the black quarter, and "
+        f"{row['in that quarter of the whole face']:.0%} in that quarter of the whole face."
+        for _, row in shares.iterrows()
+        if "result" not in row  # "not run"
+    ]
+
+
+def answer(runs: Runs) -> list[str]:
+    """What is said of the network trained on general distortions itself, as one paragraph, or none."""
+    parts = [_lead(runs, B)] if runs.on_fer2013()[B] else []
+    parts += [_price(runs, B)] if runs[B] and runs[A] else []
+    start = f"Trained on distorted images (notebook 9), the small network {runs.label(B)}"
+    return [f"{start} {'. It '.join(parts)}."] if parts else []
 
 
 def _lead(runs: Runs, name: str) -> str:
@@ -142,7 +189,7 @@ def _lead(runs: Runs, name: str) -> str:
 def _price(runs: Runs, name: str) -> str:
     """What a network loses, or gains, on clean images beside A."""
     change = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (name, A)))
-    direction = "less" if change.value < 0 else "more"
+    direction = "less" if change.value <= 0 else "more"
     return (
         f"is {abs(100 * change.value):.1f} points {direction} accurate on clean images than "
         f"{runs.label(A)}{', which may be chance' * (change.low <= 0 <= change.high)} "

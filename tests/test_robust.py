@@ -2,9 +2,11 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
-from ferhelpers import calibration, distortions, robust, robustness, training, unseen
+from ferhelpers import calibration, distortions, explanations, robust, robustness, tables, training, unseen
+from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import DIETS, Experiment, Recipe, Settings, diets
 from ferhelpers.runs import Runs
@@ -175,19 +177,43 @@ def test_tables_hold_the_numbers_of_the_runs(runs):
 
 @pytest.mark.slow
 def test_sentences_say_what_the_tables_hold(runs):
-    price, unseen_kinds = robustness.readings(runs)
+    (price,) = robustness.six_sets_in_words(runs)
     clean, general = (robustness.accuracy(runs, name, "clean") for name in ("robust_clean", "robust_general"))
     points = f"B (general distortions) is {100 * (clean - general):.1f} points less accurate on clean images than A"
     assert price.startswith(points) and ("may be chance" in price) == ("interval -" in price)
+    accuracies, by_severity = robustness.matrix(runs), robustness.severities(runs)
     start = "Of the 6 kinds that no network saw in training, B (general distortions) is ahead of A (clean"
-    assert unseen_kinds.startswith(start)
-    assert robustness.readings(Runs({"robust_clean": []})) == []
+    assert robustness.matrix_in_words(runs, accuracies)[0].startswith(start)
+    (falls,) = robustness.severities_in_words(by_severity)
+    five = by_severity[(by_severity.network == "A (clean images)") & (by_severity.severity == 5)].accuracy
+    assert f"A (clean images) loses {100 * (clean - five.mean()):.0f} points" in falls
+    of_a, _ = robustness.mask_in_words(tables.recalls(runs, "unseen/mask"))
+    recalls = runs.recalls("robust_clean", "unseen/mask")
+    assert f"recognises {CLASSES[np.nanargmax(recalls)]} best ({np.nanmax(recalls):.0%})" in of_a
+    errors = robustness.calibrated(runs)
+    of_a, _ = robustness.calibrated_in_words(errors)
+    before = errors[errors.network == "A (clean images)"].before
+    assert len(before) == 4 and f"of A (clean images) from {before.mean():.3f} to" in of_a
+    shares = pd.DataFrame(
+        [{"network": "A", "heat in the black quarter": 0.2, "in that quarter of the whole face": 0.31}]
+    )
+    heat = "A has 20% of its heat in the black quarter, and 31% in that quarter of the whole face."
+    assert robustness.heat_in_words(shares) == [heat]
+
+
+def test_where_nothing_was_run_nothing_is_said(faces):
+    none = Runs({"robust_clean": []})
+    assert robustness.six_sets_in_words(none) == robustness.matrix_in_words(none, robustness.matrix(none)) == []
+    assert robustness.severities_in_words(robustness.severities(none)) == []
+    assert robustness.mask_in_words(tables.recalls(none)) == []
+    assert robustness.calibrated_in_words(robustness.calibrated(none)) == []
+    assert robustness.heat_in_words(explanations.black_quarter(none, faces, "conv3_3")) == []
 
 
 @pytest.mark.slow
 def test_beside_the_report_stand_networks_of_its_data_alone(runs, monkeypatch):
     monkeypatch.setitem(runs["robust_clean"][0].config, "data", {"form": "folder"})
-    first, *_ = robustness.readings(runs)
+    first, *_ = robustness.six_sets_in_words(runs)
     scores, best = runs.scores("robust_clean"), robustness.best_reported()
     ours = [scores.loc[(test_set, "whole")] for test_set in best.index]
     ahead = sum(row.accuracy > best.accuracy[row.name[0]] and row.loss < best.loss[row.name[0]] for row in ours)
