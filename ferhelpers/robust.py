@@ -152,10 +152,10 @@ def test_sets(dataset: Dataset, validation: Split) -> dict[str, Split]:
     Returns:
         dict: "private/<distortion>", the report's form on the private split; "<distortion>/<severity>", the textbook's
         on the public one; "unseen/<name>", those of `unseen` on the public one; and "validation/distorted", the
-        validation images with the general distortions, for its temperature.
+        validation images, half of them with general distortions, for its temperature.
     """
     public, private = dataset.public, dataset.private
-    still = Recipe("general", rotation=0, shift=0, stretch=0, light=0)
+    still = Recipe("general", distorted=0.5, rotation=0, shift=0, stretch=0, light=0)
     sets = {f"private/{name}": (private, distortions.apply(name, private.images)) for name in distortions.NAMES}
     for name in distortions.NAMES:
         for severity in distortions.SEVERITIES:
