@@ -2,8 +2,8 @@
 
     python results/convert.py
 
-Format 7: the recipe of robust networks did not say which share of the images is distorted, and the share was another.
-They are removed, but those trained on clean images stay. The metrics of all runs are made from their logits again.
+Format 7: the recipe of robust networks did not say which share of the images is distorted; it was the default. Runs of
+older formats are removed. The metrics of all runs are made from their logits again.
 """
 
 import shutil
@@ -23,13 +23,13 @@ def convert(store: Store) -> None:
     for folder in sorted(path.parent for path in store.folder.glob(f"*/{MANIFEST}")):
         run = Run(folder)
         old, metrics = run.config["format"] != FORMAT, evaluation.scores(run)
-        recipe = run.config["experiment"].get("recipe")
-        if old and (run.config["format"] != 7 or recipe and recipe["diet"] != "clean"):
+        if old and run.config["format"] != 7:
             shutil.rmtree(folder)
             print(f"removed {folder.name}")
         elif old or not metrics.equals(run.metrics):
             data = run.config["data"]["fingerprint"]
-            experiment = Experiment(**run.config["experiment"] | {"recipe": recipe and Recipe("clean")})
+            recipe = run.config["experiment"].get("recipe")
+            experiment = Experiment(**run.config["experiment"] | {"recipe": recipe and Recipe(**recipe)})
             named = {"format": FORMAT, "experiment": experiment.content(), "key": experiment.key(data)}
             write_json(folder / "config.json", run.config | named)
             write_json(folder / "metrics.json", metrics.to_dict("records"))
