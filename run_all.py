@@ -362,9 +362,11 @@ def _helpers(plan: Plan, jobs: int, progress: Callable[[str], object]) -> Iterat
     before, helpers = dict(os.environ), []
     if plan.networks and not any(values.get("RESULTS") for values in plan.values.values()):
         experiments, dataset, store, seeds = _trainings(plan)
-        missing = [pair for pair in with_seeds(experiments, seeds) if not store.find(pair[1], dataset.fingerprint)]
-        jobs = max(1, min(jobs, len(missing)))
-        os.environ.update(threads(max(1, cores() // jobs)) | os.environ if jobs > 1 else {})
+        trainings = with_seeds(experiments, seeds)
+        jobs = min(jobs, len(trainings))
+        if jobs > 1:  # the same number of threads, and so the same numbers, where only some are missing
+            os.environ.update(threads(max(1, cores() // jobs)) | os.environ)
+        jobs = min(jobs, sum(not store.find(experiment, dataset.fingerprint) for _, experiment in trainings))
         asked = dict(longest_first(list(experiments.items()))), dataset, store, seeds, progress
         process = multiprocessing.get_context("spawn").Process
         helpers = [process(target=_help, args=asked) for _ in range(jobs - 1)]
