@@ -140,13 +140,15 @@ class Study:
         """The runs of one table of `experiments`: those of RESULTS or, where that is empty, trained if need be."""
         if self.results:
             runs = self.stored(factory)
-            for name, seeds in runs.items():
-                print(f"{name}: {', '.join(run.folder.name for run in seeds) or 'not among the stored results'}")
-            return runs
-        from ferhelpers import training
+        else:
+            from ferhelpers import training
 
-        asked = factory(self.settings)
-        return self._shown(asked, training.train_all(asked, self.dataset, self.store, seeds=self.parameters["SEEDS"]))
+            asked = factory(self.settings)
+            runs = training.train_all(asked, self.dataset, self.store, seeds=self.parameters["SEEDS"])
+            runs = self._shown(asked, runs)
+        for name, seeds in runs.items():
+            print(f"{name}: {', '.join(run.folder.name for run in seeds) or 'not among the stored results'}")
+        return runs
 
     def stored(self, factory: Callable[[Settings], dict[str, Experiment]], profile: str = "") -> Runs:
         """As `train`, but nothing is trained: what is not in the store or the results has no runs.
