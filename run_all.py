@@ -366,10 +366,10 @@ def _helpers(plan: Plan, jobs: int, progress: Callable[[str], object]) -> Iterat
         jobs = min(jobs, len(trainings))
         if jobs > 1:  # the same number of threads, and so the same numbers, where only some are missing
             os.environ.update(threads(max(1, cores() // jobs)) | os.environ)
-        jobs = min(jobs, sum(not store.find(experiment, dataset.fingerprint) for _, experiment in trainings))
+        missing = [name for name, experiment in trainings if not store.find(experiment, dataset.fingerprint)]
         asked = dict(longest_first(list(experiments.items()))), dataset, store, seeds, progress
         process = multiprocessing.get_context("spawn").Process
-        helpers = [process(target=_help, args=asked) for _ in range(jobs - 1)]
+        helpers = [process(target=_help, args=asked) for _ in range(min(jobs, len(missing)) - 1)]
     try:
         for helper in helpers:
             helper.start()

@@ -1,5 +1,7 @@
 """Training that withstands distortion: its images, its optimiser, what no diet holds, and notebook 09's tables."""
 
+import re
+
 import keras
 import numpy as np
 import pandas as pd
@@ -179,8 +181,10 @@ def test_tables_hold_the_numbers_of_the_runs(runs):
 def test_sentences_say_what_the_tables_hold(runs):
     (price,) = robustness.six_sets_in_words(runs)
     clean, general = (robustness.accuracy(runs, name, "clean") for name in ("robust_clean", "robust_general"))
-    points = f"B (general distortions) is {100 * (clean - general):.1f} points less accurate on clean images than A"
-    assert price.startswith(points) and ("may be chance" in price) == ("interval -" in price)
+    points = f"{abs(100 * (clean - general)):.1f} points {'less' if general <= clean else 'more'} accurate"
+    assert price.startswith(f"B (general distortions) is {points} on clean images than A (clean images)")
+    low, high = map(float, re.search(r"interval ([+-][\d.]+) to ([+-][\d.]+)\)", price).groups())
+    assert ("may be chance" in price) == (low <= 0 <= high) and low <= 100 * (general - clean) <= high
     accuracies, by_severity = robustness.matrix(runs), robustness.severities(runs)
     start = "Of the 6 kinds that no network saw in training, B (general distortions) is ahead of A (clean"
     assert robustness.matrix_in_words(runs, accuracies)[0].startswith(start)
