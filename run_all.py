@@ -313,7 +313,7 @@ def _changes(options, declared: dict) -> list[tuple[str, dict]]:
     for text in options.set:
         name, equals, value = text.partition("=")
         where = f"--set {text}"
-        known = sorted({key for found in declared.values() for key in found} - RUN_WIDE.keys())
+        known = sorted({key for names in declared.values() for key in names} - RUN_WIDE.keys())
         if not equals:
             raise InputError(f"{where}: write NAME=VALUE")
         if name in RUN_WIDE:

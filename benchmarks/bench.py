@@ -73,13 +73,13 @@ def main() -> None:
 
 def compare(name: str, repeats: int, size: float) -> dict:
     """One line of the table: {"name", "ours", "other", "ratio", "unit", peak memory of both in GiB, machine}."""
-    found = {"ours": [], "other": []}
+    measured = {"ours": [], "other": []}
     for _ in range(repeats):
-        for side, values in found.items():
+        for side, values in measured.items():
             command = [sys.executable, __file__, "--measure", name, side, "--size", str(size)]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
             values.append(json.loads(done.stdout.splitlines()[-1]))
-    ours, other = (statistics.median(value["value"] for value in values) for values in found.values())
+    ours, other = (statistics.median(value["value"] for value in values) for values in measured.values())
     unit = WHAT[name][1]
     line = {
         "name": name,
@@ -87,8 +87,8 @@ def compare(name: str, repeats: int, size: float) -> dict:
         "other": other,
         "ratio": ours / other if unit == "images/s" else other / ours,
         "unit": unit,
-        **{f"{side}_gib": statistics.median(value["gib"] for value in values) for side, values in found.items()},
-        "machine": found["ours"][0]["machine"],
+        **{f"{side}_gib": statistics.median(value["gib"] for value in values) for side, values in measured.items()},
+        "machine": measured["ours"][0]["machine"],
     }
     print(row(line), flush=True)
     return line

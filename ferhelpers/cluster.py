@@ -125,8 +125,8 @@ def _check_packages() -> None:
     nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
     strategies = (NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes.values())
     answers = ray.get([ask.options(scheduling_strategy=strategy).remote() for strategy in strategies])
-    for node, there in zip(nodes, answers, strict=True):
-        if differences := [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]:
+    for node, other in zip(nodes, answers, strict=True):
+        if differences := [f"{name} {other[name]} (here {here[name]})" for name in here if other[name] != here[name]]:
             raise InputError(f"the node {node} has {', '.join(differences)}; install the same versions")
 
 

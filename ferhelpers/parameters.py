@@ -82,7 +82,7 @@ def declared(notebook: Path) -> dict[str, Parameter]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    found = {}
+    parameters = {}
     for line in lines:
         where = f"{notebook}: `parameters` cell, line {line.lineno}"
         try:
@@ -92,8 +92,8 @@ def declared(notebook: Path) -> dict[str, Parameter]:
         if type(value) is not kind:
             raise InputError(f"{where}: the default of {name} is not of type {kind.__name__}")
         of_line = (comments[number] for number in range(line.lineno, line.end_lineno + 1) if number in comments)
-        found[name] = Parameter(name, kind, value, next(of_line, ""))
-    return found
+        parameters[name] = Parameter(name, kind, value, next(of_line, ""))
+    return parameters
 
 
 def read_cells(notebook: Path) -> list[dict]:

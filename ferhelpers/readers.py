@@ -305,9 +305,9 @@ def _decode(data, where):
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
             if (image.format, image.size, image.mode) != ("JPEG", (IMAGE_SIZE, IMAGE_SIZE), "L"):
-                found = f"a {image.width}x{image.height} {image.format}, {'grey' if image.mode == 'L' else 'in colour'}"
+                kind = f"a {image.width}x{image.height} {image.format}, {'grey' if image.mode == 'L' else 'in colour'}"
                 right = f"it should be a grey 48x48 JPEG. A converted copy may lack FER-2013's own pixels; {OFFICIAL}"
-                raise InputError(f"{where}: {found}; {right}")
+                raise InputError(f"{where}: {kind}; {right}")
             if len(data) > MAX_JPEG:
                 raise InputError(f"{where}: more than {MAX_JPEG:,} bytes; a grey 48x48 JPEG has less")
             return image.tobytes()

@@ -54,12 +54,12 @@ def jpeg(image, mode="L", form="JPEG"):
 
 def members(splits):
     """{member name: bytes} of the folder release; the numbers in the names keep the order inside a split."""
-    found = {}
+    files = {}
     for (images, labels), usage in zip(splits.values(), USAGES):
         for number, (image, label) in enumerate(zip(images, labels), start=1000):
             folder = "train" if usage == "Training" else "test"
-            found[f"{folder}/{CLASSES[label]}/{usage}_{number}.jpg"] = jpeg(image)
-    return found
+            files[f"{folder}/{CLASSES[label]}/{usage}_{number}.jpg"] = jpeg(image)
+    return files
 
 
 def reparted(splits, trees=("train", "validation", "validation")):

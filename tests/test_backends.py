@@ -20,7 +20,7 @@ pytest.importorskip("jax", reason="JAX is not installed")
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def trained(tmp_path_factory):
     """What fit_on_backend.py left on each backend: {backend: (its numbers, its store)}."""
     folder = tmp_path_factory.mktemp("backends")
     np.savez(folder / "start.npz", *training.build(Experiment(blocks=2, width=0.1, seed=4)).get_weights())
@@ -32,8 +32,8 @@ def found(tmp_path_factory):
     return {name: (np.load(folder / f"{name}.npz"), Store(folder / name)) for name in ("tensorflow", "jax")}
 
 
-def test_the_same_batches_give_the_same_network(found):
-    ours, other = found["tensorflow"][0], found["jax"][0]
+def test_the_same_batches_give_the_same_network(trained):
+    ours, other = trained["tensorflow"][0], trained["jax"][0]
     np.testing.assert_allclose(other["before"], ours["before"], atol=1e-4)
     np.testing.assert_allclose(other["losses"], ours["losses"], rtol=1e-3)
     learned = np.abs(ours["after"] - ours["before"]).max()
@@ -41,10 +41,10 @@ def test_the_same_batches_give_the_same_network(found):
 
 
 @pytest.mark.parametrize("experiment, views, layer", [(SMALL, False, "conv2_3"), (ROBUST, True, "conv3_3")])
-def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found, experiment, views, layer):
+def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(trained, experiment, views, layer):
     faces = data.load("builtin").subset(0.15)
     lines = []
-    run = training.train(experiment, faces, found["jax"][1], progress=lines.append)
+    run = training.train(experiment, faces, trained["jax"][1], progress=lines.append)
     assert lines == [] and run.config["environment"]["backend"] == "jax"
     logits = training.predict(run.model(), faces.public.images, views)
     np.testing.assert_allclose(logits, run.logits("clean"), rtol=2**-11, atol=1e-3)  # stored in float16
@@ -53,10 +53,10 @@ def test_a_run_made_on_jax_is_read_evaluated_and_shown_on_tensorflow(found, expe
     assert run.heatmaps(layer).max() == 1
 
 
-def test_a_run_made_on_tensorflow_has_the_same_key_and_files(found):
+def test_a_run_made_on_tensorflow_has_the_same_key_and_files(trained):
     fingerprint = data.load("builtin").subset(0.15).fingerprint
     files = {
         name: sorted(path.name for path in store.find(SMALL, fingerprint).folder.iterdir())
-        for name, (_, store) in found.items()
+        for name, (_, store) in trained.items()
     }
     assert files["tensorflow"] == files["jax"]

@@ -166,8 +166,8 @@ def test_the_csv_is_the_same_in_every_form_and_auto_finds_it(project, ending, na
     (project / "data").mkdir()
     path = write_csv(project / "data" / f"{name}{ending}")
     assert small(path).fingerprint == in_memory().fingerprint and small(path).provenance["form"] == "csv"
-    found = small()
-    assert found.fingerprint == in_memory().fingerprint and f"Found as data/{path.name}." in found.provenance["note"]
+    auto = small()
+    assert auto.fingerprint == in_memory().fingerprint and f"Found as data/{path.name}." in auto.provenance["note"]
 
 
 @pytest.mark.parametrize(
@@ -379,13 +379,13 @@ AUTO = {  # what lies in data/: (the files, what the note says first, what it sa
 
 @pytest.mark.parametrize("case", AUTO)
 def test_auto_says_what_it_took_and_what_it_does_not_know(project, case):
-    files, said, unknown = AUTO[case]
+    files, note, unknown = AUTO[case]
     fake_fer.write_folder(project / "data", files)
     dataset = small()
-    assert dataset.provenance["note"].startswith(said)
+    assert dataset.provenance["note"].startswith(note)
     assert ("Not known in data/" in dataset.provenance["note"]) == bool(unknown)
     assert not unknown or f" Not known in data/: {unknown}." in dataset.provenance["note"]
-    assert dataset.drawn == said.startswith("Neither")
+    assert dataset.drawn == note.startswith("Neither")
     if not dataset.drawn:
         plain = small(fake_fer.write_folder(project / "plain", FILES))
         assert dataset.fingerprint == (in_memory() if "CSV" in case else plain).fingerprint

@@ -104,9 +104,9 @@ def test_the_published_numbers_against_a_constant_prediction():
     }
     assert len(frame) == 18 and (frame[f"this run: {name}"] == "not run").all()
     run = FakeRun(n=3589, per_set={"sections": (0.1, 2.0), "clean": (0.6, 50.0)})
-    mine = defects.guessing_check(Runs(final=[run])).set_index(["test set", "network"])[f"this run: {name}"]
-    assert mine["clean", "final"] == "accuracy" and mine["clean", "baseline"] == "not run"
-    assert mine["occlusion", "final"] == "neither"
+    column = defects.guessing_check(Runs(final=[run])).set_index(["test set", "network"])[f"this run: {name}"]
+    assert column["clean", "final"] == "accuracy" and column["clean", "baseline"] == "not run"
+    assert column["occlusion", "final"] == "neither"
 
 
 def test_leads_within_the_choice_of_images():

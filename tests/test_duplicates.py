@@ -26,12 +26,12 @@ def copies():
 
 
 def test_summary_counts_copies_contradictions_and_blanks(copies):
-    found = duplicates.summary(duplicates.find(copies))
+    frame = duplicates.summary(duplicates.find(copies))
     others = ["also in training", "also in public", "also in private"]
-    assert found.columns.tolist() == ["images", "repeated in it", *others, "with several labels", "blank"]
-    assert found.loc["training"].tolist() == [5, 1, "–", 2, 1, 1, 1]
-    assert found.loc["public"].tolist() == [4, 2, 1, "–", 0, 3, 0]
-    assert found.loc["private", "also in training"] == 1 and found.loc["private", "with several labels"] == 1
+    assert frame.columns.tolist() == ["images", "repeated in it", *others, "with several labels", "blank"]
+    assert frame.loc["training"].tolist() == [5, 1, "–", 2, 1, 1, 1]
+    assert frame.loc["public"].tolist() == [4, 2, 1, "–", 0, 3, 0]
+    assert frame.loc["private", "also in training"] == 1 and frame.loc["private", "with several labels"] == 1
 
 
 def test_accuracy_without_the_images_that_were_trained_on(copies):
@@ -54,7 +54,7 @@ def test_accuracy_without_the_images_that_were_trained_on(copies):
 
 @pytest.mark.skipif("FER2013" not in os.environ, reason="FER2013 names no data")
 def test_fer_2013_has_copies_across_its_splits():
-    found = duplicates.summary(duplicates.find(data.load(os.environ["FER2013"])))
-    assert list(found["images"]) == [28709, 3589, 3589]
-    assert found.loc["public", "also in training"] > 0 and found.loc["private", "also in training"] > 0
-    assert (found["with several labels"] > 0).all() and found.loc["training", "blank"] > 0
+    frame = duplicates.summary(duplicates.find(data.load(os.environ["FER2013"])))
+    assert list(frame["images"]) == [28709, 3589, 3589]
+    assert frame.loc["public", "also in training"] > 0 and frame.loc["private", "also in training"] > 0
+    assert (frame["with several labels"] > 0).all() and frame.loc["training", "blank"] > 0

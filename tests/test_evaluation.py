@@ -284,7 +284,7 @@ def test_predictions_are_those_of_the_layout():
 
 
 @pytest.mark.parametrize(
-    "logits, labels, said",
+    "logits, labels, message",
     [
         (np.zeros((3, 6)), [0, 0, 0], r"\(3, 6\)"),
         (np.zeros((3, 7)), [0, 0], r"\(2,\)"),
@@ -294,9 +294,9 @@ def test_predictions_are_those_of_the_layout():
         (np.array([[0.0] * 7, [np.nan] * 7]), [0, 1], "image 1 are not finite"),
     ],
 )
-def test_wrong_input_is_named(logits, labels, said):
+def test_wrong_input_is_named(logits, labels, message):
     for function in (evaluation.accuracy, evaluation.losses, evaluation.confusion, evaluation.recall):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             function(logits, np.array(labels))
 
 

@@ -60,12 +60,12 @@ def small_cnn():
 def test_values_between_follow_the_formula():
     image = np.full((1, SIDE, SIDE), 10, np.uint8)
     image[0, 0, :3] = 255, 200, 150
-    [found] = gradcam.heatmaps(bright_or_dark(), image, "both", classes=0)["both"]
+    [heat] = gradcam.heatmaps(bright_or_dark(), image, "both", classes=0)["both"]
     # w = (1, -1) / SIDE^2: relu(x - (255 - x)), divided by its maximum.
     expected = np.zeros((SIDE, SIDE))
     expected[0, :3] = np.array([255, 2 * 200 - 255, 2 * 150 - 255]) / 255
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert heat.dtype == np.float32
+    np.testing.assert_allclose(heat, expected, atol=1e-6)
 
 
 def test_the_predicted_class_is_the_default():
@@ -119,8 +119,8 @@ def test_all_layers_at_once_equal_one_model_per_layer_and_image(precision):
     images = noise(3)
     maps = gradcam.heatmaps(model, images)
     assert list(maps) == [f"conv{block}_{k + 1}" for block in (1, 2, 3) for k in range(block + 1)]
-    for name, found in maps.items():
-        for image, one in zip(images, found):
+    for name, heat in maps.items():
+        for image, one in zip(images, heat):
             part = keras.Model(model.input, [model.get_layer(name).output, model.output])
             with tf.GradientTape() as tape:
                 activation, logits = part(image[None, ..., None], training=False)

@@ -112,8 +112,8 @@ def test_rotation_is_that_of_opencv():
     inside = (slice(12, 36), slice(12, 36))
     errors = np.array([[np.abs(w[..., 0][inside] - t[inside]).mean() for t in turned] for w in warped])
     assert errors.min(axis=1).max() < 3.0  # of 255: each image is the original turned by some angle up to 10 degrees
-    found = angles[errors.argmin(axis=1)]
-    assert found.min() < -7 and found.max() > 7
+    nearest = angles[errors.argmin(axis=1)]
+    assert nearest.min() < -7 and nearest.max() > 7
 
 
 def test_shifts_reach_a_tenth_and_repeat_the_border():

@@ -24,10 +24,10 @@ FILES = fake_fer.members(SPLITS)
 FIRST = "train/angry/Training_1000.jpg"
 
 
-def assert_equal(found, expected):
+def assert_equal(actual, expected):
     for split, (images, labels) in expected.items():
-        np.testing.assert_array_equal(found[split][0], images)
-        np.testing.assert_array_equal(found[split][1], labels)
+        np.testing.assert_array_equal(actual[split][0], images)
+        np.testing.assert_array_equal(actual[split][1], labels)
 
 
 def write(path, content):

@@ -100,14 +100,14 @@ def test_four_blocks_and_dropout_30_are_one_training():
 
 
 @pytest.mark.parametrize(
-    "weights, said",
+    "weights, start",
     [("none", "random weights"), ("imagenet", "ImageNet weights"), ("sha256:00", "weights from a file")],
 )
-def test_efficientnet_says_where_it_started(weights, said):
+def test_efficientnet_says_where_it_started(weights, start):
     runs = Runs(efficientnet=[FakeRun(weights=weights, n=100)])
-    assert tables.side_by_side("15", runs).loc[2, "network"] == f"EfficientNetB0 ({said})"
-    assert f"EfficientNetB0 ({said})" in tables.overview(runs)["network"].tolist()
-    assert f"EfficientNetB0 ({said})" in tables.class_recalls(runs)
+    assert tables.side_by_side("15", runs).loc[2, "network"] == f"EfficientNetB0 ({start})"
+    assert f"EfficientNetB0 ({start})" in tables.overview(runs)["network"].tolist()
+    assert f"EfficientNetB0 ({start})" in tables.class_recalls(runs)
 
 
 def test_overview_has_every_network_and_no_empty_cell():

@@ -167,8 +167,8 @@ def test_seeds_are_separate_runs_and_differ(faces, tmp_path):
     experiment = dataclasses.replace(TINY, epochs=1)
     runs = training.train_all({"network": experiment}, faces, Store(tmp_path), seeds=2, progress=silent)["network"]
     assert [run.config["experiment"]["seed"] for run in runs] == [0, 1]
-    found = Store(tmp_path).find_all({"network": experiment}, faces.fingerprint, seeds=3)["network"]
-    assert [run.folder for run in found] == [run.folder for run in runs]
+    stored = Store(tmp_path).find_all({"network": experiment}, faces.fingerprint, seeds=3)["network"]
+    assert [run.folder for run in stored] == [run.folder for run in runs]
     assert np.abs(runs[0].logits("clean") - runs[1].logits("clean")).max() > 0.01
 
 
