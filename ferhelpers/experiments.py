@@ -34,7 +34,7 @@ class Recipe:
         diet: what distorts the training images (robust.GENERAL): "clean", nothing; "general", textbook distortions at
             random severities; "report", these and the report's own functions, half and half; "without_<distortion>",
             general ones without the family of that distortion.
-        distorted: share of the images that are distorted ("report": a tenth more; "clean": 0).
+        distorted: share of the images that are distorted ("clean": 0).
         rotation, shift, stretch: largest angle (degrees), shift (share of the side) and change of size (share):
             faces are centred, but not exactly. Half of the images are mirrored.
         light: largest change of brightness and contrast (share of the full scale): photos differ in exposure.
@@ -45,7 +45,7 @@ class Recipe:
     """
 
     diet: str = "general"
-    distorted: float = 0.5
+    distorted: float = 0.4
     rotation: float = 12.0
     shift: float = 0.1
     stretch: float = 0.12

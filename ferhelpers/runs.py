@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import keras
 
 MANIFEST = "manifest.json"
-FORMAT = 8  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
+FORMAT = 9  # of a run: raised whenever the code changes what a run holds or means, so that an older one is trained anew
 NOT_RUN = "not run"
 STARTS = {"none": "random weights", "imagenet": "ImageNet weights"}
 INTERVALS = {"accuracy": ["low", "high"], "loss": ["loss_low", "loss_high"]}  # metric -> its columns in `Runs.scores`
