@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         fraction = next(iter(plan.values.values())).get("FRACTION", 1.0)
         print(f"{banner(plan.dataset.subset(fraction))}\n{plan.dataset.provenance['note']}", flush=True)
         progress = functools.partial(print, flush=True) if options.train_only else str  # which shows nothing
-        with _helpers(plan, options.jobs if options.ray is None else 1, progress):
+        with _helpers(plan, options.jobs, progress):
             if options.train_only:
                 return train(plan, options, progress)
             wait = f"Waiting for another run_all.py that writes to {plan.output}"
@@ -134,6 +134,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
+    jobs = 1 if shutil.which("nvidia-smi") else min(2, cores())
     parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument(
         "--profile",
@@ -172,12 +173,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         type=_count,
-        default=1 if shutil.which("nvidia-smi") else min(2, cores()),
         metavar="N",
-        help="processes that train side by side (default: %(default)s here; more need more memory)",
+        help=f"without --ray: processes that train side by side (default: {jobs} here; more need more memory)",
     )
     parser.add_argument("--no-html", action="store_true", help="leave the notebooks as .ipynb")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.jobs and options.ray is not None:
+        raise InputError("--jobs is for this machine alone; on a Ray cluster --cpus says how much a training takes")
+    options.jobs = options.jobs or (jobs if options.ray is None else 1)
+    return options
 
 
 def _count(text: str) -> int:

@@ -260,6 +260,7 @@ ARGUMENTS = [
     (["--ray"], "--ray goes with --train-only"),
     (["--train-only", "--cpus", "1"], "--cpus goes with --ray"),
     (["--train-only", "--gpus", "0"], "--gpus goes with --ray"),
+    (["--train-only", "--ray", "--jobs", "2"], "--jobs is for this machine alone"),
     *(
         (["--train-only", "--ray", "--cpus", amount], "is neither a whole number nor a share below 1")
         for amount in ("1.5", "-1", "inf", "nan", "all")
