@@ -33,7 +33,16 @@ from ferhelpers import data, parameters
 from ferhelpers.containers import show
 from ferhelpers.environment import check_backend, cores, quiet, threads
 from ferhelpers.errors import InputError
-from ferhelpers.experiments import ASIDE, STUDY, Experiment, Settings, longest_first, weights_file, with_seeds
+from ferhelpers.experiments import (
+    ASIDE,
+    STUDY,
+    Experiment,
+    Settings,
+    everything,
+    longest_first,
+    weights_file,
+    with_seeds,
+)
 from ferhelpers.files import hold
 from ferhelpers.notebook import banner
 from ferhelpers.progress import Progress, duration
@@ -246,7 +255,7 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
             values[name]["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values[name]["WEIGHTS"])))
     first = values[chosen[0]]
     dataset = data.load(options.data, allow_subset=first.get("SUBSET", False), splits=first.get("SPLITS", "official"))
-    if results and values.keys() & STUDY.keys():
+    if results and any("RESULTS" in own for own in values.values()):
         _check_results(results, values, dataset)
     if not results:
         _check_weights(values, dataset, output, networks)
@@ -258,7 +267,7 @@ def _choose(only: str | None) -> list[str]:
         return list(NOTEBOOKS)
     chosen = set()
     for text in only.split(","):
-        matches = [name for name in NOTEBOOKS if text.strip() in (name, name[:2])]
+        matches = [name for name in NOTEBOOKS if text.strip().zfill(2) in (name, name[:2])]
         if not matches:
             raise InputError(f"--only {only}: there is no notebook {text.strip()!r}; there are {', '.join(NOTEBOOKS)}")
         chosen.update(matches)
@@ -290,10 +299,11 @@ def _experiments(notebook: str, values: dict) -> dict[str, Experiment]:
 
 def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
     stored = Results(results)
-    for name in values.keys() & STUDY.keys():
-        experiments = STUDY[name](Settings.from_parameters(values[name]))
-        if any(stored.find_all(experiments, dataset.subset(values[name]["FRACTION"]).fingerprint).values()):
-            return
+    for name, own in values.items():
+        if "RESULTS" in own:
+            experiments = STUDY.get(name, everything)(Settings.from_parameters(own))
+            if any(stored.find_all(experiments, dataset.subset(own["FRACTION"]).fingerprint).values()):
+                return
     raise InputError(
         f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?"
     )

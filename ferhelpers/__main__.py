@@ -74,7 +74,7 @@ def recognise_all(options: argparse.Namespace) -> int:
         table = pd.DataFrame(rows, columns=["photo", "picture", "face", "left", "top", "side", "emotion", *CLASSES])
         write_atomically(options.output / "faces.csv", lambda file: table.to_csv(file, index=False))
         print(f"faces found: {len(rows)}; {options.output / 'faces.csv'} lists them, and their pictures lie beside it")
-    else:
+    elif not failed:
         print("no face was found, so nothing is written")
     return 1 if failed else 0
 

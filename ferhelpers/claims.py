@@ -251,6 +251,8 @@ def _final_network(runs: Runs, short: Runs) -> str:
         return "The final network was not trained on FER-2013 here, so nothing can be set beside the report's."
     reported = trained is candidates[0]
     schedule = "on the report's schedule" if reported else f"on another schedule, for {trained.epochs(FINAL)} epochs"
+    width = trained.first()[FINAL].config["experiment"]["width"]
+    schedule += f" with {width:.0%} of its filters" * (width != 1)
     cells = []
     for test_set, images in (("clean", "clean"), ("distorted_overall", "distorted")):
         accuracy = trained.per_image(FINAL, test_set, "accuracy").mean()
@@ -517,7 +519,7 @@ def _disgust_never_recognised(claim: Claim, runs: Runs) -> Judgement:
     table = [[round(called[part].sum()), round((1 - called[part]).sum())] for part in (images, ~images)]
     p = stats.fisher_exact(table, alternative="greater").pvalue
     return Judgement(
-        f"{called[images].sum():.3g} of {images.sum()} images recognised",
+        f"{called[images].sum():.3g} of {images.sum()} images recognised{', mean over seeds' * (len(runs[name]) > 1)}",
         SUPPORTED if not called[images].any() else CONTRADICTED if p < 0.05 else UNDECIDED,
         f"of {np.sum(~images):,} other faces {table[1][0]} are called disgust, too; "
         f"p {p:.2g} that both are as often (Fisher's exact test)",

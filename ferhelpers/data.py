@@ -35,10 +35,18 @@ OWN = {"source": "own images", "form": "own", "official": False, "fraction": 1.0
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (N, 48, 48), 0..255; labels uint8 (N,), 0..6 in the order of CLASSES."""
+    """Images uint8 (N, 48, 48), 0..255; labels uint8 (N,), 0..6 in the order of CLASSES; else an InputError."""
 
     images: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self):
+        for name, of, shape in (("images", self.images, (IMAGE_SIZE, IMAGE_SIZE)), ("labels", self.labels, ())):
+            if getattr(of, "dtype", None) != np.uint8 or of.shape != (len(self.labels), *shape):
+                is_now = f"{of.dtype} {of.shape}" if isinstance(of, np.ndarray) else type(of).__name__
+                raise InputError(f"{name} are {is_now}; they should be uint8 {('N', *shape)}, as many as labels")
+        if self.labels.max(initial=0) >= len(CLASSES):
+            raise InputError(f"a label is {self.labels.max()}; they should be 0..{len(CLASSES) - 1}, as in CLASSES")
 
     def __len__(self):
         return len(self.labels)

@@ -34,7 +34,8 @@ class Recipe:
         diet: what distorts the training images (robust.GENERAL): "clean", nothing; "general", textbook distortions at
             random severities; "report", these and the report's own functions, half and half; "without_<distortion>",
             general ones without the family of that distortion.
-        distorted: share of the images that are distorted ("clean": 0).
+        distorted: share of the images that are distorted ("clean": 0). Of 0.36, 0.4 and 0.5, networks trained with 0.36
+            recognised most clean validation images.
         rotation, shift, stretch: largest angle (degrees), shift (share of the side) and change of size (share):
             faces are centred, but not exactly. Half of the images are mirrored.
         light: largest change of brightness and contrast (share of the full scale): photos differ in exposure.
@@ -45,7 +46,7 @@ class Recipe:
     """
 
     diet: str = "general"
-    distorted: float = 0.4
+    distorted: float = 0.36
     rotation: float = 12.0
     shift: float = 0.1
     stretch: float = 0.12
@@ -146,6 +147,8 @@ class Experiment:
             raise InputError(f"wiring 'listing' bypasses block 4 of 5, and blocks is {self.blocks}; set blocks to 5")
         if self.architecture == "cnn" and self.weights != "none":
             raise InputError("weights start EfficientNet only; the CNNs are trained from random weights")
+        if self.augmentation and self.architecture != "cnn":
+            raise InputError("augmentation is a layer of the CNNs; the other networks have none")
         if self.frozen and (self.architecture, self.weights) != ("efficientnet_lite0", "imagenet"):
             raise InputError(
                 "frozen keeps the ImageNet weights of EfficientNet-Lite0; this network does not start from them"

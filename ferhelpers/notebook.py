@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 DRAWN = "built-in drawn faces, not FER-2013"
 HERE = Path(__file__).resolve().parents[1] / "notebooks"  # not there where the package is installed elsewhere
 OTHER_SPLITS = "not FER-2013's official splits"
+NOT_STORED = "not among the stored results; to train it, empty RESULTS or name a profile as TRAIN"
 # 0.687, 3,589, 15 %, 0.71 ± 0.02, 0.69 (0.67-0.70)
 NUMBER = re.compile(r"[+\-−±]?\d[\d.,]*(e-?\d+)?( ?%)?( ?[±(].*)?|[–—]|")
 
@@ -98,7 +99,7 @@ class Study:
         folder = self.parameters.get("RESULTS")
         return Results(_folder(folder)) if folder else None
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of the images that the shown networks were tested on: the data's or, where RESULTS lacks them, its own."""
         stored = [run.config["data"]["fingerprint"] for run in self.results.runs] if self.results else []
@@ -147,7 +148,8 @@ class Study:
             runs = training.train_all(asked, self.dataset, self.store, seeds=self.parameters["SEEDS"])
             runs = self._shown(asked, runs)
         for name, seeds in runs.items():
-            print(f"{name}: {', '.join(run.folder.name for run in seeds) or 'not among the stored results'}")
+            print(f"{name}: {', '.join(run.folder.name for run in seeds) or NOT_STORED}")
+        print(*self._otherwise, sep="\n", end="\n" * len(self._otherwise))
         return runs
 
     def stored(self, factory: Callable[[Settings], dict[str, Experiment]], profile: str = "") -> Runs:
@@ -267,7 +269,7 @@ class Study:
             "runs": sorted(set(self._runs)),
         }
         write_json(self._record, record)
-        print(f"{self.name}: {len(self._figures)} figures and {len(self._tables)} tables are in {self.output}")
+        print(f"{self.name}: figures: {len(self._figures)}, tables: {len(self._tables)}, in {self.output}")
 
     @property
     def _record(self) -> Path:

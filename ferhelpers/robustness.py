@@ -164,7 +164,8 @@ def heat_in_words(shares: pd.DataFrame) -> list[str]:
     """What `explanations.black_quarter` says."""
     return [
         f"{row.network} has {row['heat in the black quarter']:.0%} of its heat in the black quarter, and "
-        f"{row['in that quarter of the whole face']:.0%} in that quarter of the whole face."
+        f"{row['in that quarter of the whole face']:.0%} in that quarter of the whole face ({row.faces} faces; "
+        f"95 % interval of the difference {row['95 % interval']})."
         for _, row in shares.iterrows()
         if "result" not in row  # "not run"
     ]

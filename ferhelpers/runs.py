@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -114,10 +115,8 @@ class Run(Predictions):
         from ferhelpers import layers  # noqa: F401  registers the classes that the file names
 
         if not (self.folder / "model.keras").exists():
-            raise InputError(
-                f"{self.folder} holds the numbers of a training without its network; to have that, train it again with "
-                f"another --output: {self.config['command']}"
-            )
+            again = re.sub(r" --output \S+", "", self.config["command"]) + " --output outputs/again"
+            raise InputError(f"{self.folder} holds numbers without the network; to have it, train it again: {again}")
         self._read("model.keras")
         return keras.saving.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
 

@@ -2,9 +2,9 @@
 
     python results/convert.py           FER-2013 is found as run_all.py finds it
 
-Formats 7 and 8: `robust.GENERAL` was another mixture. Networks that were trained on it are removed. Those that were
-trained on clean images are tested on validation images with today's, if their weights are there, and removed if not.
-Runs of older formats are removed. The metrics of all runs are made from their logits again.
+Formats 7 and 8: `robust.GENERAL` was another mixture. Networks that were trained on it are removed. The other ones of
+notebook 9 are tested on validation images with today's, if their weights are there, and removed if not. Runs of older
+formats are removed. The metrics of all runs are made from their logits again.
 """
 
 import shutil
@@ -26,8 +26,9 @@ def convert(store: Store) -> None:
     for folder in sorted(path.parent for path in store.folder.glob(f"*/{MANIFEST}")):
         run = Run(folder)
         made, recipe = run.config["format"], run.config["experiment"].get("recipe")
-        clean = not recipe or recipe["diet"] == "clean" and (folder / "model.keras").exists()
-        if made != FORMAT and not (made in (7, 8) and clean):
+        known = not recipe or recipe["diet"] == "clean" or recipe.get("distorted") == Recipe().distorted
+        testable = known and (not recipe or (folder / "model.keras").exists())
+        if made != FORMAT and not (made in (7, 8) and testable):
             shutil.rmtree(folder)
             print(f"removed {folder.name}")
         elif made != FORMAT or not evaluation.scores(run).equals(run.metrics):

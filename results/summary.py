@@ -65,7 +65,12 @@ def results_page() -> str:
         f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):",
         _markdown(draws.summary(pd.read_csv(draws.TABLE))),
         "## Claims",
-        _markdown(claims.verdicts(trained("full"), short=trained("fast")).drop(columns=["evidence", "epochs"])),
+        "*Here* is by the first schedule that has a verdict.",
+        _markdown(
+            claims.verdicts(trained("full"), short=trained("fast"))
+            .drop(columns=["evidence", "epochs"])
+            .rename(columns={"verdict": "report's schedule", "this run": "here"})
+        ),
     ]
     return "\n\n".join(parts)
 
@@ -74,7 +79,9 @@ def _trainings(runs: Runs) -> list[str]:
     """The networks that were trained, on six test sets, and what they took."""
     every = [run for seeds in runs.values() for run in seeds]
     if not every:
-        return ["No network was trained by it yet."]
+        return [
+            "None of the report's networks was trained by it in the reading that is used now; see the readings below."
+        ]
     hours = sum(run.history.seconds.sum() for run in every) / 3600
     machines = "; ".join(sorted({hardware(run.config["environment"]) for run in every}))
     frames = [tables.six_sets(runs, metric).rename(columns={"network": metric}) for metric in DIGITS]
@@ -94,7 +101,10 @@ def answer() -> str:
     unseen = robust.only("robust_clean", "robust_general")  # by networks that never saw the report's distortions
     every = [(name, seeds) for runs in (full, short, unseen) for name, seeds in runs.items() if seeds]
     name, best = max(every, key=lambda pair: tables.six(Runs([pair]), pair[0]).accuracy.mean())
-    networks = {f"the same network here{how}": here, f"the best here: {({**NETWORKS, **ROBUST})[name]}": best}
+    width = here[0].config["experiment"]["width"]
+    narrow = f", {width:.0%} of its filters" * (width != 1)
+    most = f"most accurate here: {({**NETWORKS, **ROBUST})[name]}"
+    networks = {f"here{how}{narrow}": here, most: best}
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()

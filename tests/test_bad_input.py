@@ -245,6 +245,7 @@ ARGUMENTS = [
         ["--results", str(ROOT / "results" / "fer2013")],
         "holds no run on these images; name those that it was trained on by --data or $FER2013",
     ),
+    (["--results", str(ROOT / "results" / "fer2013"), "--only", "8"], "holds no run on these images"),
     (["--results", __file__], "it has no folder named runs"),
     (["--results", str(ROOT / "results" / "fer2013"), "--set", "SEEDS=2"], "--results shows every seed that is stored"),
     (["--results", "notebooks"], "it has no folder named runs"),

@@ -445,6 +445,8 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
     )
     final, counts, _ = claims.answer(Runs(), short_study(final=0.6))
     assert "trained here on another schedule, for 12 of 55 epochs (3 seeds)" in final
+    narrow = Runs(final=seeds(0.6, epochs=12, study_epochs=12, width=0.25, history=curves(12)))
+    assert "for 12 of 55 epochs with 25% of its filters (3 seeds)" in claims.answer(Runs(), narrow)[0]
     assert "on a short schedule (3 seeds): " in counts and "the report's schedule" not in counts
 
 

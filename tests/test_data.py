@@ -58,6 +58,21 @@ def project(tmp_path, monkeypatch):
 # What a dataset is and says
 
 
+@pytest.mark.parametrize(
+    "images, labels, message",
+    [
+        (np.zeros((7, 64, 64), np.uint8), np.arange(7, dtype=np.uint8), r"images are uint8 \(7, 64, 64\); they should"),
+        (np.zeros((7, 48, 48)), np.arange(7, dtype=np.uint8), "images are float64"),
+        (np.zeros((6, 48, 48), np.uint8), np.arange(7, dtype=np.uint8), "as many as labels"),
+        (np.zeros((7, 48, 48), np.uint8), list(range(7)), "labels are list"),
+        (np.zeros((8, 48, 48), np.uint8), np.arange(8, dtype=np.uint8), "a label is 7; they should be 0..6"),
+    ],
+)
+def test_a_split_of_other_images_or_labels_is_refused(images, labels, message):
+    with pytest.raises(InputError, match=message):
+        data.Split(images, labels)
+
+
 def test_a_subset_is_taken_only_when_asked_for(csv):
     with pytest.raises(InputError, match=r"csv.*training has 3 images of angry.*3,995.*=true, or allow_subset=True\)$"):
         data.load(csv)

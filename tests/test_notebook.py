@@ -162,10 +162,16 @@ def test_stored_results_of_fer2013_are_shown_without_its_images(scope, shown, fa
     assert "no picture of them is shown" in capsys.readouterr().out
     assert figure_and_table(study, shown) == ([f"\n{notebook.DRAWN}"], f"One ({notebook.DRAWN})")  # of the data so far
     assert study.train(STUDY["06_final_model"]).first()["final"].folder == run.folder
-    assert capsys.readouterr().out == f"baseline: not among the stored results\nfinal: {run.folder.name}\n"
+    assert capsys.readouterr().out == f"baseline: {notebook.NOT_STORED}\nfinal: {run.folder.name}\n"
     assert figure_and_table(study, shown) == ([], "One")
     study.end()
     assert json.loads((tmp_path / "out/notebooks/06_final_model.json").read_text())["runs"] == [str(run.folder)]
+
+
+def test_another_data_set_can_take_the_place_of_the_notebooks(scope, faces):
+    study = notebook.begin("06_final_model", scope)
+    study.dataset = faces.subset(0.5)
+    assert study.pictures and study.fingerprint == study.dataset.fingerprint != faces.fingerprint
 
 
 def test_stored_results_on_the_drawn_faces_are_marked_as_drawn(scope, shown, faces, tmp_path):
