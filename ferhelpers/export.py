@@ -13,15 +13,19 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import keras
 import numpy as np
 
-from ferhelpers import shipped
 from ferhelpers.data import IMAGE_SIZE
+from ferhelpers.environment import quiet
 from ferhelpers.errors import InputError, exit_status
 from ferhelpers.files import writing
-from ferhelpers.layers import BatchNormalization, RandomWarp
 from ferhelpers.runs import Run
+
+with quiet():
+    import keras
+
+    from ferhelpers import shipped
+    from ferhelpers.layers import BatchNormalization, RandomWarp
 
 
 def plain(model: keras.Model) -> keras.Model:
