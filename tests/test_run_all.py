@@ -211,6 +211,7 @@ def test_paths_are_made_absolute(study, monkeypatch):
     for name in ("stored/runs", "data"):
         (root / name).mkdir(parents=True)
     (root / "w.h5").touch()
+    monkeypatch.setattr(run_all, "_check_results", lambda *given: None)  # there are none
     values = plan("--results", "stored", "--set", "WEIGHTS=w.h5", "--output", "x/../y").values["all_parameters"]
     assert values["RESULTS"] == str(root / "stored")
     assert values["WEIGHTS"] == str(root / "w.h5")
