@@ -1,4 +1,4 @@
-"""Skill and confidence told apart: the loss that a network would have if it were as sure of itself as it may be.
+"""Skill and confidence told apart: the loss that a network would have at its best level of confidence.
 
 The report's headline is a lower test loss. Cross-entropy punishes a network that is sure and wrong, so a loss can fall
 because more images are recognised (skill) or because the network is less sure of itself (confidence). Dividing all

@@ -11,8 +11,8 @@ fifths; "the distorted test set" is its five fifths. Then:
                                     evidence says what came of it
     not run                         a network that the claim is about was not trained
 
-A claim that all its comparisons are positive falls with one that is not: it is contradicted as soon as the networks
-that had the report's schedule suffice for that, whatever the others would give (in Holm's correction their p is 1).
+A claim of several comparisons is contradicted by one that is clearly negative, even if other networks had not the
+report's schedule (in Holm's correction the p of theirs is 1).
 
 The claims about overfitting and single classes have rules of their own, which their functions give. Networks that were
 not trained as the report's are compared only where they had one schedule (`Runs.one_schedule`). Only FER-2013 judges:
@@ -361,7 +361,7 @@ def _evidence(results: dict[str, Difference], metric: str, share: float = 1.0) -
     better = "accuracy higher" if metric == "accuracy" else "loss lower"
     better += f" than {share:g} of the other's" * (share != 1)
     return (
-        f"{for_it} of {len(results)} intervals lie on its side, {against} on the other; least for it: {label}, "
+        f"{for_it} of {len(results)} comparisons support it, {against} clearly not; the weakest: {label}, "
         f"{better} by {_shown(difference, metric)} on {difference.n:,} images"
     )
 

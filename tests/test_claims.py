@@ -115,7 +115,7 @@ def test_a_claim_that_one_network_is_the_best_falls_with_the_first_that_beats_it
     runs["blocks_5"] = [FakeRun(0.9, epochs=2)]  # says nothing
     judged = row(runs, BLOCKS_3)
     assert judged["verdict"] == CONTRADICTED and judged["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.500"
-    assert judged["evidence"].startswith("0 of 2 intervals lie on its side, 1 on the other; least for it: 3 blocks")
+    assert judged["evidence"].startswith("0 of 2 comparisons support it, 1 clearly not; the weakest: 3 blocks")
     assert judged["evidence"].endswith(
         "; seeds: 3, 3, 3; that is enough, whatever these would give: 1 block; 5 blocks, 2 of 100 epochs"
     )
@@ -254,7 +254,7 @@ def test_efficientnet_without_imagenet_weights_judges_nothing_but_is_shown():
     runs["efficientnet"] = seeds(weights="none", history=curves())
     judged = row(runs, EFFICIENTNET)
     assert judged["verdict"] == OTHERWISE and judged["this run"] == "on 6 of 6 test sets"
-    assert "supported: 6 of 6 intervals" in judged["evidence"]
+    assert "supported: 6 of 6 comparisons" in judged["evidence"]
     assert "EfficientNetB0 (random weights)" in judged["evidence"]
     runs["efficientnet"] = seeds(weights="sha256:00", history=curves())
     assert verdict(runs, EFFICIENTNET) == SUPPORTED
@@ -395,10 +395,10 @@ def test_the_short_schedule_s_evidence_comes_after_the_protocol_s_and_once():
     full = claims.verdicts(scheduled(study()), "04", short=short).iloc[0]
     assert full["verdict"] == UNDECIDED and full["short schedule"] == "supported (3 seeds)"
     first, second = full["evidence"].split("; short schedule: ")
-    assert first.startswith("0 of 4 intervals") and second.startswith("4 of 4 intervals")
+    assert first.startswith("0 of 4 comparisons") and second.startswith("4 of 4 comparisons")
     alone = claims.verdicts(short, "04", short=short).iloc[0]
     assert alone["verdict"] == OTHERWISE and alone["short schedule"] == "supported (3 seeds)"
-    assert alone["evidence"].count("4 of 4 intervals") == 1
+    assert alone["evidence"].count("4 of 4 comparisons") == 1
 
 
 def test_seeds_of_the_short_schedule_may_differ_in_number():
@@ -500,7 +500,7 @@ def test_what_short_trainings_say_is_evidence_and_no_verdict():
     runs = Runs({f"blocks_{blocks}": [FakeRun(0.6 if blocks == 3 else 0.5, epochs=2)] for blocks in range(1, 6)})
     judged = row(runs, BLOCKS_3)
     assert judged["verdict"] == OTHERWISE and judged["this run"].startswith("most accurate: 3 blocks, 0.600")
-    assert judged["evidence"].startswith("by these trainings supported: 4 of 4 intervals")
+    assert judged["evidence"].startswith("by these trainings supported: 4 of 4 comparisons")
 
 
 @pytest.mark.parametrize(

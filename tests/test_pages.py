@@ -24,7 +24,7 @@ CLAIMS = [
         "epochs": "100 of 100",
         "report says": "0.687 against 0.671",
         "this run": "0.701 against 0.655",
-        "evidence": "1 of 1 intervals lie on its side",
+        "evidence": "1 of 1 comparisons support it",
         "source": "7, Table 3",
     }
     for number, verdict in enumerate(claims.VERDICTS)
@@ -194,7 +194,7 @@ def test_a_claim_is_a_line_with_its_verdict_in_words_and_its_evidence_folded(sit
     assert len({line.b["style"] for line in lines}) == 4  # the last two are no verdicts, and alike
     line = "Claim 0 <of> the report supported report: 0.687 against 0.671 here: 0.701 against 0.655"
     assert " ".join(lines[0].summary.text.split()) == line
-    evidence = ["1 of 1 intervals lie on its side.", "Report: 7, Table 3. Epochs: 100 of 100."]
+    evidence = ["1 of 1 comparisons support it.", "Report: 7, Table 3. Epochs: 100 of 100."]
     assert [p.text for p in lines[0].find_all("p")] == evidence
     assert not lines[0].has_attr("open")
 
