@@ -361,7 +361,7 @@ def _evidence(results: dict[str, Difference], metric: str, share: float = 1.0) -
     better = "accuracy higher" if metric == "accuracy" else "loss lower"
     better += f" than {share:g} of the other's" * (share != 1)
     return (
-        f"{for_it} of {len(results)} comparisons support it, {against} clearly not; the weakest: {label}, "
+        f"{for_it} of {len(results)} comparisons support it, {against} speak against it; the weakest: {label}, "
         f"{better} by {_shown(difference, metric)} on {difference.n:,} images"
     )
 

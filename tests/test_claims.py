@@ -115,7 +115,7 @@ def test_a_claim_that_one_network_is_the_best_falls_with_the_first_that_beats_it
     runs["blocks_5"] = [FakeRun(0.9, epochs=2)]  # says nothing
     judged = row(runs, BLOCKS_3)
     assert judged["verdict"] == CONTRADICTED and judged["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.500"
-    assert judged["evidence"].startswith("0 of 2 comparisons support it, 1 clearly not; the weakest: 3 blocks")
+    assert judged["evidence"].startswith("0 of 2 comparisons support it, 1 speak against it; the weakest: 3 blocks")
     assert judged["evidence"].endswith(
         "; seeds: 3, 3, 3; that is enough, whatever these would give: 1 block; 5 blocks, 2 of 100 epochs"
     )
