@@ -126,7 +126,7 @@ class Study:
     def description(self) -> str:
         """The block that `begin` prints: data, versions, hardware, precision and seed."""
         record = self.environment
-        lines = [("data", banner(self.dataset))] if self.dataset else []
+        lines = [("data", banner(self.dataset))] if self.dataset and self.pictures else []
         lines.append(("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())))
         if "backend" in record:
             lines += [("hardware", hardware(record)), ("precision", f"{record['precision']} on {record['backend']}")]
