@@ -36,11 +36,11 @@ def measure(source: str) -> pd.DataFrame:
     chosen = validation.take(np.random.default_rng(0).choice(len(validation), IMAGES, replace=False))
     boxes, faces = [], []
     for number, image in enumerate(chosen.images):
-        known = [
+        candidates = [
             face["box"] for face in photo.detector().detect_faces(canvas(image)) if face["confidence"] >= photo.SURE
         ]
-        if known:
-            boxes.append(max(known, key=lambda box: box[3]))
+        if candidates:
+            boxes.append(max(candidates, key=lambda box: box[3]))
             faces.append(number)
     left, top, width, height = np.array(boxes, dtype=float).T
     middle = MARGIN + ENLARGED / 2

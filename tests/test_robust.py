@@ -199,9 +199,11 @@ def test_sentences_say_what_the_tables_hold(runs):
     before = errors[errors.network == "A (clean images)"].before
     assert len(before) == 4 and f"of A (clean images) from {before.mean():.3f} to" in of_a
     row = {"network": "A", "faces": 4, "heat in the black quarter": 0.2, "in that quarter of the whole face": 0.31}
-    (heat,) = robustness.heat_in_words(pd.DataFrame([row | {"95 % interval": "-0.2 to +0.1"}]))
-    assert heat.startswith("A has 20% of its heat in the black quarter, and 31% in that quarter of the whole face (4 ")
-    assert "-0.2 to +0.1" in heat
+    heat = (
+        "A has 20% of its heat in the black quarter, and 31% in that quarter of the whole face "
+        "(4 faces; 95 % interval of the difference -0.2 to +0.1)."
+    )
+    assert robustness.heat_in_words(pd.DataFrame([row | {"95 % interval": "-0.2 to +0.1"}])) == [heat]
 
 
 def test_where_nothing_was_run_nothing_is_said(faces):
