@@ -345,7 +345,7 @@ def robust_training(settings: Settings) -> dict[str, Experiment]:
 def left_out(settings: Settings) -> dict[str, Experiment]:
     """The small network with each family of general distortions left out, and "robust", larger and trained longer."""
     small = {f"robust_{diet}": _robust(settings, diet) for diet in DIETS if diet.startswith("without")}
-    return {**small, "robust": _robust(settings, "general", width=1.5, epochs=2.5)}
+    return {**small, "robust": _robust(settings, "report", width=1.5, epochs=2.5)}
 
 
 def _robust(settings: Settings, diet: str, width: float = 1, epochs: float = 1) -> Experiment:

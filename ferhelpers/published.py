@@ -40,7 +40,7 @@ ROBUST = {  # the networks of notebook 09, which the report has not
     "robust_without_salt_pepper": "B without impulses",
     "robust_without_speckle": "B without speckle",
     "robust_without_occlusion": "B without squares",
-    "robust": "B, larger",
+    "robust": "C, larger",
 }
 _EXPERIMENTS = {  # factor -> how its level is called as an experiment
     "baseline": {"validation=test": "baseline_test_validation", "separate validation": "baseline"}.get,
