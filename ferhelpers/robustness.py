@@ -13,7 +13,7 @@ from ferhelpers.published import DIGITS, TEST_SETS, by_network, pair
 from ferhelpers.runs import Runs
 from ferhelpers.unseen import UNSEEN
 
-A, B, C = "robust_clean", "robust_general", "robust_report"
+A, B, C, LARGER = "robust_clean", "robust_general", "robust_report", "robust"
 
 
 def best_reported() -> pd.DataFrame:
@@ -120,8 +120,8 @@ def matrix_in_words(runs: Runs, accuracies: pd.DataFrame) -> list[str]:
     for family in distortions.NAMES:
         kind, without = family.replace("_", " "), f"robust_without_{family}"
         if runs[B] and runs.get(without):
-            before, after = (accuracies.loc[runs.label(name), kind] for name in (B, without))
-            sentences.append(f"Left out in training, {kind} falls from {before:.3f} to {after:.3f}.")
+            seen, left_out = (accuracies.loc[runs.label(name), kind] for name in (B, without))
+            sentences.append(f"Accuracy under {kind}: {seen:.3f} by B, and {left_out:.3f} by {runs.label(without)}.")
     return sentences
 
 
@@ -172,11 +172,15 @@ def heat_in_words(shares: pd.DataFrame) -> list[str]:
 
 
 def answer(runs: Runs) -> list[str]:
-    """What is said of the network trained on general distortions itself, as one paragraph, or none."""
+    """What is said of the network trained on general distortions, and of the larger one that the package brings."""
     parts = [_lead(runs, B)] if runs.on_fer2013()[B] else []
     parts += [_price(runs, B)] if runs[B] and runs[A] else []
     start = f"Trained on distorted images (notebook 9), the small network {runs.label(B)}"
-    return [f"{start} {'. It '.join(parts)}."] if parts else []
+    sentences = [f"{start} {'. It '.join(parts)}."] if parts else []
+    if runs.on_fer2013().get(LARGER):
+        larger = "A larger network, which comes with the package and was trained on the report's own distortions, too,"
+        sentences.append(f"{larger} {_lead(runs, LARGER)}.")
+    return sentences
 
 
 def _lead(runs: Runs, name: str) -> str:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import FakeRun
 
 from ferhelpers import calibration, distortions, explanations, robust, robustness, tables, training, unseen
 from ferhelpers.data import CLASSES
@@ -204,6 +205,17 @@ def test_sentences_say_what_the_tables_hold(runs):
         "(4 faces; 95 % interval of the difference -0.2 to +0.1)."
     )
     assert robustness.heat_in_words(pd.DataFrame([row | {"95 % interval": "-0.2 to +0.1"}])) == [heat]
+
+
+def test_networks_that_were_trained_aside_have_sentences():
+    names = "robust_general", "robust_without_speckle", "robust"
+    runs = Runs({name: [FakeRun(0.8, 2.5)] for name in names} | {"robust_clean": [], "robust_report": []})
+    accuracies = pd.DataFrame({"speckle": [0.641, 0.3, 0.66]}, index=[runs.label(name) for name in names])
+    sentence = "Accuracy under speckle: 0.641 by B, and 0.300 by B without speckle."
+    assert robustness.matrix_in_words(runs, accuracies) == [sentence]
+    of_b, of_larger = robustness.answer(runs)
+    assert of_b.startswith("Trained on distorted images") and of_larger.startswith("A larger network")
+    assert of_larger.endswith("than every network of the report on 6 of 6 test sets.")
 
 
 def test_where_nothing_was_run_nothing_is_said(faces):
