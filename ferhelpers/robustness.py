@@ -14,6 +14,7 @@ from ferhelpers.runs import Runs
 from ferhelpers.unseen import UNSEEN
 
 A, B, C, LARGER = "robust_clean", "robust_general", "robust_report", "robust"
+SIDE_BY_SIDE = A, B, C, LARGER  # in `six_sets`
 
 
 def best_reported() -> pd.DataFrame:
@@ -172,13 +173,13 @@ def heat_in_words(shares: pd.DataFrame) -> list[str]:
 
 
 def answer(runs: Runs) -> list[str]:
-    """What is said of the network trained on general distortions, and of the larger one that the package brings."""
+    """What is said of the network trained on general distortions, and of the larger one."""
     parts = [_lead(runs, B)] if runs.on_fer2013()[B] else []
     parts += [_price(runs, B)] if runs[B] and runs[A] else []
     start = f"Trained on distorted images (notebook 9), the small network {runs.label(B)}"
     sentences = [f"{start} {'. It '.join(parts)}."] if parts else []
-    if runs.on_fer2013().get(LARGER):
-        larger = "A larger network, which comes with the package and was trained on the report's own distortions, too,"
+    if runs.on_fer2013()[LARGER]:
+        larger = "A larger network, trained on the report's own distortions, too,"
         sentences.append(f"{larger} {_lead(runs, LARGER)}.")
     return sentences
 

@@ -50,9 +50,7 @@ def results_page() -> str:
     parts += [
         "## Networks that withstand distortion",
         "Accuracy / loss on whole test sets (notebook 9):",
-        _markdown(
-            robustness.six_sets(robust.only("robust_clean", "robust_general", "robust_report", "robust")).reset_index()
-        ),
+        _markdown(robustness.six_sets(robust.only(*robustness.SIDE_BY_SIDE)).reset_index()),
         "Accuracy by kind of distortion. The first five are means over the textbook's severities; the last six are "
         "never used in training.",
         _markdown(robustness.matrix(robust).round(3).reset_index()),
