@@ -24,7 +24,7 @@ from ferhelpers.progress import duration
 from ferhelpers.runs import FORMAT, MANIFEST, Predictions, Run, Runs
 from ferhelpers.store import Store
 
-VALIDATION_SHARE = 0.15  # report section 3
+VALIDATION_SHARES = {"separate": 0.15, "by_image": 0.15, "twentieth": 0.05}  # of Training; report section 3
 PREDICTION_BATCH = 256
 FLOAT16 = (-65504, 65504)  # its range: a logit outside (NaN apart) is as sure there as anywhere
 
@@ -103,6 +103,7 @@ def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[S
 
     "separate": 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the
     rest. They are drawn from the images that occur once in Training, so that none is also trained on;
+    "twentieth": so 5 %;
     "by_image": the same, drawn from all images;
     "test": all of Training, and PublicTest.
     """
@@ -110,11 +111,14 @@ def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[S
     if experiment.validation == "test":
         return training, dataset.public
     drawn_from = np.arange(len(training))
-    if experiment.validation == "separate":
+    if experiment.validation != "by_image":
         drawn_from = drawn_from[~pd.Series(pictures(training.images)).duplicated(keep=False)]
-    count = math.ceil(VALIDATION_SHARE * len(training))
+    share = VALIDATION_SHARES[experiment.validation]
     labels = training.labels[drawn_from]
-    _, held = train_test_split(drawn_from, test_size=count, random_state=0, stratify=_stratification(labels))
+    stratify = labels if _all_on_both_sides(labels, share) else None
+    _, held = train_test_split(
+        drawn_from, test_size=math.ceil(share * len(training)), random_state=0, stratify=stratify
+    )
     return training.take(np.setdiff1d(np.arange(len(training)), held)), training.take(np.sort(held))
 
 
@@ -269,9 +273,9 @@ def _write(folder: Path, config: dict, history: list[dict], predictions: dict, m
     return run
 
 
-def _stratification(labels: np.ndarray) -> np.ndarray | None:
-    """Stratify where every class can be on both sides (it cannot in tiny subsets)."""
-    return labels if np.bincount(labels)[np.unique(labels)].min() >= math.ceil(1 / VALIDATION_SHARE) else None
+def _all_on_both_sides(labels: np.ndarray, share: float) -> bool:
+    """Whether every class is large enough to be in both parts of a split (in tiny subsets some are not)."""
+    return np.bincount(labels)[np.unique(labels)].min() >= math.ceil(1 / share)
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:

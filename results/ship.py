@@ -37,7 +37,7 @@ def ship(folder: Path, source: str) -> None:
 
 def measure(dataset: data.Dataset) -> dict:
     """The shipped network's temperature, its scores by test set, and its recall by emotion on the private split."""
-    _, validation = training.training_and_validation(Experiment(), dataset)
+    _, validation = training.training_and_validation(Experiment(validation=experiment["validation"]), dataset)
     more = {name: split for name, split in robust.test_sets(dataset, validation).items() if not name[-1].isdigit()}
     sets = {**distortions.test_sets(dataset), **more, "validation": validation}
     model = shipped.load()

@@ -301,6 +301,8 @@ def test_no_validation_picture_of_fer_2013_is_trained_on():
     dataset = data.load(os.environ["FER2013"])
     sides = training.training_and_validation(Experiment(), dataset)
     assert [len(side) for side in sides] == [24402, 4307] and copies(*sides) == 0
+    sides = training.training_and_validation(Experiment(validation="twentieth"), dataset)
+    assert [len(side) for side in sides] == [27273, 1436] and copies(*sides) == 0
     assert copies(*training.training_and_validation(Experiment(validation="by_image"), dataset)) == 309
 
 
