@@ -340,25 +340,28 @@ def diets(settings: Settings) -> dict[str, Experiment]:
 
 def robust_training(settings: Settings) -> dict[str, Experiment]:
     """A small residual network trained on clean images, on general distortions, and on the report's own, too."""
-    return {f"robust_{diet}": _robust(settings, diet) for diet in ("clean", "general", "report")}
+    return {f"robust_{diet}": _robust(settings, Recipe(diet)) for diet in ("clean", "general", "report")}
 
 
 def left_out(settings: Settings) -> dict[str, Experiment]:
     """The small network with each family of general distortions left out, and "robust".
 
     "robust" is larger, and trained longer and on more images: with nothing left to choose, few are needed to check it.
+    More of them are distorted: for a small network, a share of 0.5 cost 0.5 points of clean validation accuracy and
+    brought 1.6 where half of the images are distorted; a larger network has room for more.
     """
-    small = {f"robust_{diet}": _robust(settings, diet) for diet in DIETS if diet.startswith("without")}
-    return {**small, "robust": _robust(settings, "report", width=1.5, epochs=2, validation="twentieth")}
+    small = {f"robust_{diet}": _robust(settings, Recipe(diet)) for diet in DIETS if diet.startswith("without")}
+    larger = _robust(settings, Recipe("report", distorted=0.45), width=1.5, epochs=2, validation="twentieth")
+    return {**small, "robust": larger}
 
 
 def _robust(
-    settings: Settings, diet: str, width: float = 1, epochs: int = 1, validation: str = "separate"
+    settings: Settings, recipe: Recipe, width: float = 1, epochs: int = 1, validation: str = "separate"
 ) -> Experiment:
     """`width` and `epochs` are factors on the filters and the epochs."""
     return Experiment(
         architecture="resnet",
-        recipe=Recipe(diet),
+        recipe=recipe,
         width=width * settings.robust_width,
         validation=validation,
         learning_rate=0.1 * settings.robust_batch_size / 128,

@@ -32,10 +32,10 @@ def ship(folder: Path, source: str) -> None:
         "sha256": hashlib.sha256((shipped.FOLDER / "robust.npz").read_bytes()).hexdigest(),
     }
     write_json(shipped.FOLDER / "robust.json", about)
-    write_json(shipped.FOLDER / "robust.json", about | measure(dataset))
+    write_json(shipped.FOLDER / "robust.json", about | measure(dataset, experiment))
 
 
-def measure(dataset: data.Dataset) -> dict:
+def measure(dataset: data.Dataset, experiment: dict) -> dict:
     """The shipped network's temperature, its scores by test set, and its recall by emotion on the private split."""
     _, validation = training.training_and_validation(Experiment(validation=experiment["validation"]), dataset)
     more = {name: split for name, split in robust.test_sets(dataset, validation).items() if not name[-1].isdigit()}
