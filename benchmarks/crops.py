@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ferhelpers import data, evaluation, photo, training
+from ferhelpers import data, evaluation, photo, shipped, training
 from ferhelpers.data import IMAGE_SIZE
-from ferhelpers.experiments import Experiment
 
 TABLE = Path(__file__).with_suffix(".csv")
 IMAGES = 500
@@ -32,7 +31,7 @@ def canvas(image: np.ndarray) -> np.ndarray:
 
 def measure(source: str) -> pd.DataFrame:
     """Rows of measure, value: where FER-2013's crop lies beside the box, and accuracy by the side of the crop."""
-    _, validation = training.training_and_validation(Experiment(), data.load(source))
+    _, validation = training.training_and_validation(shipped.experiment(), data.load(source))
     chosen = validation.take(np.random.default_rng(0).choice(len(validation), IMAGES, replace=False))
     boxes, faces = [], []
     for number, image in enumerate(chosen.images):

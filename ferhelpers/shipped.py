@@ -15,6 +15,7 @@ import numpy as np
 
 from ferhelpers import models
 from ferhelpers.errors import InputError
+from ferhelpers.experiments import Experiment, Recipe
 
 FOLDER = Path(__file__).parent / "weights"
 
@@ -22,6 +23,12 @@ FOLDER = Path(__file__).parent / "weights"
 def card() -> dict:
     """What is known of the network: width, temperature, experiment, command, data, sha256, and scores by test set."""
     return json.loads((FOLDER / "robust.json").read_text(encoding="utf-8"))
+
+
+def experiment() -> Experiment:
+    """The training that made the network."""
+    fields = card()["experiment"]
+    return Experiment(**fields | {"recipe": Recipe(**fields["recipe"])})
 
 
 def load() -> keras.Model:
@@ -33,11 +40,11 @@ def load() -> keras.Model:
     Raises:
         InputError: the file of weights is damaged.
     """
-    about, content = card(), (FOLDER / "robust.npz").read_bytes()
-    if hashlib.sha256(content).hexdigest() != about["sha256"]:
+    content = (FOLDER / "robust.npz").read_bytes()
+    if hashlib.sha256(content).hexdigest() != card()["sha256"]:
         raise InputError(f"{FOLDER / 'robust.npz'} is damaged: install the package again")
     with models.precision("float32"):
-        model = models.build_resnet(about["experiment"]["width"])
+        model = models.build(experiment())
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         model.set_weights([file[name].astype("float32") for name in file.files])
     return model

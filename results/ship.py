@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from ferhelpers import calibration, data, distortions, evaluation, robust, shipped, training
-from ferhelpers.experiments import Experiment
 from ferhelpers.files import write_atomically, write_json
 from ferhelpers.runs import Run
 
@@ -22,22 +21,18 @@ def ship(folder: Path, source: str) -> None:
     run, dataset = Run(folder), data.load(source)
     weights = [value.astype("float16") for value in run.model().get_weights()]
     write_atomically(shipped.FOLDER / "robust.npz", lambda file: np.savez_compressed(file, *weights))
-    experiment = run.config["experiment"]
     about = {
         "run": folder.name,
-        "command": run.config["command"],
-        "data": run.config["data"],
-        "experiment": experiment,
-        "parameters": run.config["parameters"],
+        **{key: run.config[key] for key in ("command", "data", "experiment", "parameters")},
         "sha256": hashlib.sha256((shipped.FOLDER / "robust.npz").read_bytes()).hexdigest(),
     }
     write_json(shipped.FOLDER / "robust.json", about)
-    write_json(shipped.FOLDER / "robust.json", about | measure(dataset, experiment))
+    write_json(shipped.FOLDER / "robust.json", about | measure(dataset))
 
 
-def measure(dataset: data.Dataset, experiment: dict) -> dict:
+def measure(dataset: data.Dataset) -> dict:
     """The shipped network's temperature, its scores by test set, and its recall by emotion on the private split."""
-    _, validation = training.training_and_validation(Experiment(validation=experiment["validation"]), dataset)
+    _, validation = training.training_and_validation(shipped.experiment(), dataset)
     more = {name: split for name, split in robust.test_sets(dataset, validation).items() if not name[-1].isdigit()}
     sets = {**distortions.test_sets(dataset), **more, "validation": validation}
     model = shipped.load()

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ferhelpers import data, distortions, evaluation, shipped, training
-from ferhelpers.experiments import Experiment, Recipe
 
 real = pytest.mark.skipif("FER2013" not in os.environ, reason="FER2013 names no data")
 
@@ -16,8 +15,9 @@ def test_the_weights_are_numbers_of_the_network_that_the_card_names():
     assert (shipped.FOLDER / "robust.npz").stat().st_size <= 10e6
     about = shipped.card()
     assert sum(array.size for array in arrays.values()) == about["parameters"]
-    experiment = Experiment(**about["experiment"] | {"recipe": Recipe(**about["experiment"]["recipe"])})
-    assert experiment.architecture == "resnet" and about["run"].startswith(experiment.slug)
+    experiment = shipped.experiment()
+    assert experiment.architecture == "resnet"
+    assert about["run"] == f"{experiment.slug}-{experiment.key(about['data']['fingerprint'])[:12]}"
 
 
 @real
