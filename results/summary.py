@@ -98,9 +98,7 @@ def answer() -> str:
     ours = {"": full["final"], ", short schedule": short["final"], EARLIER: trained("full", readings)["final_earlier"]}
     how, here = next((how, seeds) for how, seeds in ours.items() if seeds)
     robust = trained("full", diets)
-    width = here[0].config["experiment"]["width"]
-    narrow = f", {width:.0%} of its filters" * (width != 1)
-    networks = {f"here{how}{narrow}": here, "the larger network (notebook 9)": robust[robustness.LARGER]}
+    networks = {f"here{how}": here, "the larger network (notebook 9)": robust[robustness.LARGER]}
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
