@@ -31,6 +31,12 @@ def find(dataset: Dataset) -> pd.DataFrame:
     )
 
 
+def in_training(images: pd.DataFrame, split: str) -> np.ndarray:
+    """Which images of a split have their pixels among the training images, too: bool (N,). images: as from `find`."""
+    trained = images.picture[images.split == "training"]
+    return images.picture[images.split == split].isin(trained).to_numpy()
+
+
 def summary(images: pd.DataFrame) -> pd.DataFrame:
     """What `find` found, split by split.
 

@@ -338,14 +338,12 @@ def accuracy_without(runs: Runs, dataset: Dataset) -> pd.DataFrame:
         DataFrame, one row a network (its first seed) and split: network, test split, accuracy, images left, accuracy on
         these, difference, accuracy on the images that are not left (NaN where there are none).
     """
-    images = duplicates.find(dataset)
-    trained = images.picture[images.split == "training"]
-    rows = []
+    images, rows = duplicates.find(dataset), []
     for name, (test_set, split) in itertools.product(runs, {"clean": "public", "private": "private"}.items()):
         cells = []
         if runs[name]:
             hits = runs.per_image(name, test_set, "accuracy")[0]
-            known = images.picture[images.split == split].isin(trained)
+            known = duplicates.in_training(images, split)
             new, others = hits[~known], hits[known].mean() if known.any() else np.nan
             cells = [hits.mean(), len(new), new.mean(), new.mean() - hits.mean(), others]
         rows.append((runs.label(name), test_set, *cells))

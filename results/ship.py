@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ferhelpers import calibration, data, distortions, evaluation, robust, shipped, training
+from ferhelpers import calibration, data, distortions, duplicates, evaluation, robust, shipped, training
 from ferhelpers.files import write_atomically, write_json
 from ferhelpers.runs import Run
 
@@ -35,6 +35,9 @@ def measure(dataset: data.Dataset) -> dict:
     _, validation = training.training_and_validation(shipped.experiment(), dataset)
     more = {name: split for name, split in robust.test_sets(dataset, validation).items() if not name[-1].isdigit()}
     sets = {**distortions.test_sets(dataset), **more, "validation": validation}
+    images = duplicates.find(dataset)
+    for name, split in {"clean": "public", "private": "private"}.items():
+        sets[f"{name}/new"] = sets[name].take(np.flatnonzero(~duplicates.in_training(images, split)))
     model = shipped.load()
     logits = {name: training.predict(model, split.images, views=True) for name, split in sets.items()}
     mixture = np.concatenate([logits["validation"], logits["validation/distorted"]])

@@ -14,8 +14,9 @@ from ferhelpers import claims, defects, parameters, plots, robustness, shipped, 
 from ferhelpers.distortions import NAMES
 from ferhelpers.environment import hardware
 from ferhelpers.experiments import Settings, diets, everything, readings
+from ferhelpers.progress import duration
 from ferhelpers.published import DIGITS, NETWORKS, by_network, pair
-from ferhelpers.runs import NOT_RUN, Runs
+from ferhelpers.runs import NOT_RUN, Run, Runs
 from ferhelpers.store import Results
 
 RESULTS = Path(__file__).with_name("fer2013")
@@ -98,7 +99,7 @@ def answer() -> str:
     ours = {"": full["final"], ", short schedule": short["final"], EARLIER: trained("full", readings)["final_earlier"]}
     how, here = next((how, seeds) for how, seeds in ours.items() if seeds)
     robust = trained("full", diets)
-    networks = {f"here{how}": here, "the larger network (notebook 9)": robust[robustness.LARGER]}
+    networks = {f"here{how}": here, "the larger network": robust[robustness.LARGER]}
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
@@ -141,14 +142,17 @@ def findings() -> str:
 
 
 def card() -> str:
-    """The shipped network's size, command, scores and recalls."""
+    """The shipped network's size, training, scores and recalls."""
     about, rows = shipped.card(), []
-    for name in ("clean", *NAMES):
-        both = [about["scores"][key] for key in (name, "private" if name == "clean" else f"private/{name}")]
-        rows.append((name.replace("_", " "), *(pair(**score) for score in both)))
+    names = {"clean": "private", "clean/new": "private/new", **{name: f"private/{name}" for name in NAMES}}
+    for row in names.items():
+        label = row[0].replace("_", " ").replace("/new", ", without copies of training images")
+        rows.append((label, *(pair(**about["scores"][key]) for key in row)))
     scores = pd.DataFrame(rows, columns=["accuracy / loss", "PublicTest", "PrivateTest"])
     recalls = pd.DataFrame([{"": "recall on PrivateTest", **{k: f"{v:.2f}" for k, v in about["recall"].items()}}])
-    size = f"{about['parameters']:,} parameters; trained by `{about['command']}`."
+    run = Run(RESULTS / "runs" / about["run"])
+    took = f"{duration(run.history.seconds.sum())} ({hardware(run.config['environment'])})"
+    size = f"{about['parameters']:,} parameters; trained in {took} by `{about['command']}`."
     return "\n\n".join([size, _markdown(scores), _markdown(recalls)])
 
 
