@@ -103,7 +103,7 @@ def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[S
 
     "separate": 15 % of Training, rounded up, stratified by class, the same for every experiment and seed, and the
     rest. They are drawn from the images that occur once in Training, so that none is also trained on;
-    "twentieth": so 5 %;
+    "twentieth": the same, but 5 %;
     "by_image": the same, drawn from all images;
     "test": all of Training, and PublicTest.
     """
