@@ -80,7 +80,7 @@ class Experiment:
         weights: EfficientNet's start: "none", "imagenet" or, of EfficientNetB0, the path of a file (its content is what
             counts).
         augmentation: random rotation, shift and flip (report 5.2).
-        validation: "separate" (15 % of Training, of which no picture is trained on), "twentieth" (likewise 5 %: it leaves
+        validation: "separate" (15 % of Training, of which no picture is trained on), "twentieth" (likewise 5 %: leaves
             more to train on), "by_image" (15 % drawn without a look at copies, as in earlier versions: 309 of the
             4,307 images have a copy among those that are trained on) or "test" (PublicTest, as in the tutorial; all of
             Training is trained on).
