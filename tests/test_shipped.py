@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from ferhelpers import data, distortions, evaluation, shipped, training
+from ferhelpers import data, distortions, duplicates, evaluation, shipped, training
 
 real = pytest.mark.skipif("FER2013" not in os.environ, reason="FER2013 names no data")
 
@@ -27,7 +27,10 @@ def test_the_card_holds_what_the_weights_give_on_the_real_data():
     about = shipped.card()
     assert about["data"]["fingerprint"] == dataset.fingerprint
     model, sets = shipped.load(), distortions.test_sets(dataset)
-    for name in ("clean", "private", "speckle", "occlusion"):
+    copied = duplicates.in_training(duplicates.find(dataset), "public")
+    sets["clean/new"] = sets["clean"].take(np.flatnonzero(~copied))
+    assert copied.sum() == 280
+    for name in ("clean", "clean/new", "private", "speckle", "occlusion"):
         logits, score = training.predict(model, sets[name].images, views=True), about["scores"][name]
         assert evaluation.accuracy(logits, sets[name].labels) == pytest.approx(score["accuracy"], abs=0.001), name
         assert evaluation.cross_entropy(logits, sets[name].labels) == pytest.approx(score["loss"], abs=0.002), name
