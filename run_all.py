@@ -253,6 +253,8 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         values[name] = parameters.merge(declared[name], *own)
         if values[name].get("WEIGHTS", "none") not in ("none", "imagenet"):  # a file, named from the user's folder
             values[name]["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values[name]["WEIGHTS"])))
+        if "PHOTO" in values[name] and any("PHOTO" in change for _, change in changes):
+            values[name]["PHOTO"] = str(_path("PHOTO", values[name]["PHOTO"]))
     first = values[chosen[0]]
     dataset = data.load(options.data, allow_subset=first.get("SUBSET", False), splits=first.get("SPLITS", "official"))
     if results and any("RESULTS" in own for own in values.values()):

@@ -38,11 +38,11 @@ def load() -> keras.Model:
         keras.Model (N, 48, 48, 1), 0..255 -> logits (N, 7).
 
     Raises:
-        InputError: the file of weights is damaged.
+        InputError: the file of weights is missing or damaged.
     """
-    content = (FOLDER / "robust.npz").read_bytes()
-    if hashlib.sha256(content).hexdigest() != card()["sha256"]:
-        raise InputError(f"{FOLDER / 'robust.npz'} is damaged: install the package again")
+    path = FOLDER / "robust.npz"
+    if not path.is_file() or hashlib.sha256(content := path.read_bytes()).hexdigest() != card()["sha256"]:
+        raise InputError(f"{path} is missing or damaged: install the package again, or git checkout {FOLDER}")
     with models.precision("float32"):
         model = models.build(experiment())
     with np.load(io.BytesIO(content), allow_pickle=False) as file:

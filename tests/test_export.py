@@ -82,7 +82,10 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
     (tmp_path / "robust.npz").write_bytes((tmp_path / "robust.npz").read_bytes()[:-1])
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     photo.network.cache_clear()
-    with pytest.raises(InputError, match=r"robust\.npz is damaged"):
+    with pytest.raises(InputError, match=r"robust\.npz is missing or damaged"):
+        photo.network()
+    (tmp_path / "robust.npz").unlink()
+    with pytest.raises(InputError, match=r"robust\.npz is missing or damaged"):
         photo.network()
 
 

@@ -213,9 +213,11 @@ def test_networks_that_were_trained_aside_have_sentences():
     accuracies = pd.DataFrame({"speckle": [0.641, 0.3, 0.66]}, index=[runs.label(name) for name in names])
     sentence = "Accuracy under speckle: 0.641 by B, and 0.300 by B without speckle."
     assert robustness.matrix_in_words(runs, accuracies) == [sentence]
-    of_b, of_larger = robustness.answer(runs)
+    of_b, of_larger, of_views = robustness.answer(runs)
     assert of_b.startswith("Trained on distorted images") and of_larger.startswith("A larger network")
-    assert of_larger.endswith("than every network of the report on 6 of 6 test sets.")
+    assert of_b.endswith("on 6 of 6 test sets.") and of_larger.endswith("on 6 of 6.") and "four views" in of_views
+    beside = Runs({"robust_general": runs["robust_general"], "robust_clean": [FakeRun(0.2, 2.5)], "robust": []})
+    assert "on 6 of 6 test sets, A (clean images) on 0. It is" in robustness.answer(beside)[0]
 
 
 def test_where_nothing_was_run_nothing_is_said(faces):

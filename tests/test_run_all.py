@@ -220,6 +220,14 @@ def test_paths_are_made_absolute(study, monkeypatch):
     assert plan().values["all_parameters"]["DATA"] == str(root / "data" / "fer.csv")
 
 
+def test_a_photo_is_named_from_the_users_folder(monkeypatch, tmp_path, faces):
+    monkeypatch.setattr(data, "load", lambda *given, **options: faces)
+    monkeypatch.chdir(tmp_path)
+    given = "--only", "10", "--data", "builtin"
+    assert plan(*given).values["10_your_photo"]["PHOTO"] == "../docs/astronaut.jpg"
+    assert plan(*given, "--set", "PHOTO=me.jpg").values["10_your_photo"]["PHOTO"] == str(tmp_path / "me.jpg")
+
+
 def test_only_takes_numbers_and_names_in_the_order_of_the_series(monkeypatch):
     assert run_all._choose("05, 03") == ["03_baseline", "05_dropout_ablation"]
     assert run_all._choose("07_efficientnet,07") == ["07_efficientnet"]
