@@ -114,9 +114,11 @@ def matrix_in_words(runs: Runs, accuracies: pd.DataFrame) -> list[str]:
         if runs[name] and runs[A]:
             gains = accuracies.loc[runs.label(name), unseen] - accuracies.loc[runs.label(A), unseen]
             up = list(gains.index[gains > 0])
+            sure = sum(_change(runs, name, f"unseen/{kind}").low > 0 for kind in UNSEEN)
             sentences.append(
                 f"Of the {len(gains)} kinds that no network saw in training, {runs.label(name)} is ahead of "
-                f"{runs.label(A)} on {len(up) or 'none'}{': ' * bool(up)}{', '.join(up)}."
+                f"{runs.label(A)} on {len(up) or 'none'}{': ' * bool(up)}{', '.join(up)}. "
+                f"On {sure or 'none'} the lead is beyond chance (95 % interval)."
             )
     for family in distortions.NAMES:
         kind, without = family.replace("_", " "), f"robust_without_{family}"
@@ -204,10 +206,15 @@ def _ahead(runs: Runs, name: str) -> int:
 
 def _price(runs: Runs, name: str) -> str:
     """What a network loses, or gains, on clean images beside A."""
-    change = evaluation.paired(*(runs.per_image(which, "clean", "accuracy") for which in (name, A)))
+    change = _change(runs, name, "clean")
     direction = "less" if change.value <= 0 else "more"
     return (
         f"is {abs(100 * change.value):.1f} points {direction} accurate on clean images than "
         f"{runs.label(A)}{', which may be chance' * (change.low <= 0 <= change.high)} "
         f"(95 % interval {100 * change.low:+.1f} to {100 * change.high:+.1f})"
     )
+
+
+def _change(runs: Runs, name: str, test_set: str) -> evaluation.Difference:
+    """A network's accuracy less that of A, on a whole test set, with its 95 % interval."""
+    return evaluation.paired(*(runs.per_image(which, test_set, "accuracy") for which in (name, A)))

@@ -43,7 +43,7 @@ class FakeRun:
         self._labels = rng.integers(0, 7, n).astype(np.uint8)
         difficulty = (np.random.default_rng(swap) if swap else rng).permutation(n) / n
         self._logits = {}
-        for name in TEST_SETS:
+        for name in dict.fromkeys((*TEST_SETS, *(per_set or {}))):
             share, sure = (per_set or {}).get(name, (accuracy, confidence))
             self._logits[name] = logits_for(self._labels, difficulty < share, sure)
         self.history = pd.DataFrame(history) if history is not None else None

@@ -220,6 +220,16 @@ def test_networks_that_were_trained_aside_have_sentences():
     assert "on 6 of 6 test sets, A (clean images) on 0. It is" in robustness.answer(beside)[0]
 
 
+def test_a_lead_that_may_be_chance_is_not_counted():
+    a, b = ({f"unseen/{kind}": (0.5, 2.0) for kind in unseen.UNSEEN} for _ in range(2))
+    a["unseen/jpeg"], b["unseen/jpeg"], b["unseen/mask"] = (0.2, 2.0), (0.9, 2.0), (0.501, 2.0)
+    runs = Runs({"robust_clean": [FakeRun(per_set=a)], "robust_general": [FakeRun(per_set=b)], "robust_report": []})
+    kinds = {kind.replace("_", " "): [0.5, 0.5] for kind in unseen.UNSEEN} | {"jpeg": [0.2, 0.9], "mask": [0.5, 0.501]}
+    labels = [runs.label("robust_clean"), runs.label("robust_general")]
+    (sentence,) = robustness.matrix_in_words(runs, pd.DataFrame(kinds, index=labels))
+    assert "is ahead of A (clean images) on 2: jpeg, mask. On 1 the lead is beyond chance" in sentence
+
+
 def test_where_nothing_was_run_nothing_is_said(faces):
     none = Runs({"robust_clean": []})
     assert robustness.six_sets_in_words(none) == robustness.matrix_in_words(none, robustness.matrix(none)) == []
