@@ -185,7 +185,7 @@ def answer(runs: Runs) -> list[str]:
     sentences = [f"{start} {'. It '.join(parts)}."] if parts else []
     if ours[LARGER]:
         larger = "A larger network, trained on the report's own distortions, too,"
-        lead = f"beats every network of the report in both on {_ahead(runs, LARGER)} of {len(TEST_SETS)}"
+        lead = f"beats every network of the report in accuracy and loss on {_ahead(runs, LARGER)} of {len(TEST_SETS)}"
         sentences.append(f"{larger} {lead}.")
     if sentences:
         sentences.append("These networks average four views of an image; the report mentions none.")
