@@ -250,16 +250,16 @@ def _final_network(runs: Runs, short: Runs) -> str:
     if trained is None:
         return "The final network was not trained on FER-2013 here, so nothing can be set beside the report's."
     reported = trained is candidates[0]
-    schedule = "on the report's schedule" if reported else f"on another schedule, for {trained.epochs(FINAL)} epochs"
+    schedule = "the report's schedule" if reported else f"a schedule of {trained.epochs(FINAL)} epochs"
     width = trained.first()[FINAL].config["experiment"]["width"]
-    schedule += f" with {width:.0%} of its filters" * (width != 1)
+    schedule += f", with {width:.0%} of its filters" * (width != 1)
     cells = []
     for test_set, images in (("clean", "clean"), ("distorted_overall", "distorted")):
         accuracy = trained.per_image(FINAL, test_set, "accuracy").mean()
         report = published_value(FINAL, test_set, "accuracy")
-        cells.append(f"{accuracy:.1%} of the {images} test images (report: {report:.1%})")
+        cells.append(f"{accuracy:.1%} of the {images} images (report: {report:.1%})")
     seeds = _seeds(trained.only(FINAL))
-    return f"The final network, trained here {schedule} ({seeds}), recognises {' and '.join(cells)}."
+    return f"Trained on {schedule} ({seeds}), the final network recognises {' and '.join(cells)}."
 
 
 def _counts(runs: Runs, short: Runs) -> str:
@@ -289,7 +289,7 @@ def _own_numbers() -> str:
     accuracies = [by_network().accuracy[name, "clean"] for name in matrices]
     return (
         f"By the report's own numbers, its most accurate network has a significant lead over the second in {leads} of "
-        f"{len(margins)} tables (3 to 20), and its confusion matrices cannot belong to its accuracies: they hold "
+        f"{len(margins)} tables, and its confusion matrices cannot belong to its accuracies: they hold "
         f"{min(traces):.0%} to {max(traces):.0%} right answers, not {min(accuracies):.0%} to {max(accuracies):.0%}."
     )
 

@@ -200,9 +200,11 @@ def find() -> tuple[str | Path, str]:
     """
     if named := os.environ.get("FER2013"):
         return named, "$FER2013 names this source."
-    strange = []
+    strange, folders = [], {}
     project = Path(__file__).parents[1]
-    for folder in dict.fromkeys(path.resolve() for path in (Path("data"), Path("../data"), project / "data")):
+    for name, path in (("data", "data"), ("../data", "../data"), ("the project's data", project / "data")):
+        folders.setdefault(Path(path).resolve(), name)
+    for folder, named in folders.items():
         paths = [path for path in sorted(folder.glob("*")) if not containers.is_litter(path.name)]
         entries = {re.sub(r"[-_ ]|\(\d+\)", "", path.name.lower()) + "/" * path.is_dir(): path for path in paths}
         known = [name for name in AUTO_NAMES if name in entries]
@@ -211,9 +213,9 @@ def find() -> tuple[str | Path, str]:
         strange += [show(path.name) for name, path in entries.items() if name not in {*known, *trees}]
         also = f" Not known in data/: {', '.join(strange[:5])}{', ...' * (len(strange) > 5)}." if strange else ""
         if known:
-            return entries[known[0]], f"Found as data/{entries[known[0]].name}.{also}"
+            return entries[known[0]], f"Found as {named}/{entries[known[0]].name}.{also}"
         if trees:
-            return folder, f"Found in data/.{also}"
+            return folder, f"Found in {named}/.{also}"
     return "builtin", f"Neither $FER2013 nor the folder data/ holds FER-2013.{also}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import re
 import textwrap
@@ -405,8 +406,9 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
     figure = Figure((WIDTH, 2.1 * math.ceil(len(names) / 2) + 0.4), layout="constrained")
     panels = figure.subplots(math.ceil(len(names) / 2), 2, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, names):
-        for colour, (network, rows) in zip(PALETTE, frame[frame.distortion == name].groupby("network", sort=False)):
-            axes.plot(rows.severity, rows.accuracy, "o-", color=colour, label=network)
+        lines = frame[frame.distortion == name].groupby("network", sort=False)
+        for colour, line, (network, rows) in zip(PALETTE, itertools.cycle(("o-", "s--", "^:")), lines):
+            axes.plot(rows.severity, rows.accuracy, line, color=colour, label=network)
         axes.set_title(_spaced(name))
     for axes in panels.flat[len(names) :]:
         axes.set_visible(False)

@@ -34,7 +34,7 @@ NETWORKS = {  # experiment -> its name in tables
 ROBUST = {  # the networks of notebook 09, which the report has not
     "robust_clean": "A (clean images)",
     "robust_general": "B (general distortions)",
-    "robust_report": "C (the report's, too)",
+    "robust_report": "C (also the report's)",
     "robust_without_gaussian_blur": "B without blur",
     "robust_without_gaussian_noise": "B without noise",
     "robust_without_salt_pepper": "B without impulses",

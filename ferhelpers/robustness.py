@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ferhelpers import calibration, distortions, evaluation
+from ferhelpers.data import CLASSES
 from ferhelpers.published import DIGITS, TEST_SETS, by_network, pair
 from ferhelpers.runs import Runs
 from ferhelpers.unseen import UNSEEN
@@ -33,7 +34,7 @@ def six_sets(runs: Runs) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a test set: test set, report's best, report's final, then each network that was run, mean
-        over its seeds.
+        over its seeds; the last row counts these.
     """
     published, best = by_network(), best_reported()
     final = published.loc["final"]
@@ -49,7 +50,10 @@ def six_sets(runs: Runs) -> pd.DataFrame:
             for row in (*TEST_SETS, "mean of the five", "private")
         ]
     index = [name.replace("_", " ") for name in TEST_SETS] + ["mean of the five", "PrivateTest, clean"]
-    return pd.DataFrame(columns, index=pd.Index(index, name="test set"))
+    table = pd.DataFrame(columns, index=pd.Index(index, name="test set"))
+    seeds = {runs.label(name): len(runs[name]) for name in runs.first()}
+    table.loc["seeds"] = [seeds.get(column, "-") for column in table]
+    return table
 
 
 def six_sets_in_words(runs: Runs) -> list[str]:
@@ -123,18 +127,26 @@ def matrix_in_words(runs: Runs, accuracies: pd.DataFrame) -> list[str]:
     for family in distortions.NAMES:
         kind, without = family.replace("_", " "), f"robust_without_{family}"
         if runs[B] and runs.get(without):
-            seen, left_out = (accuracies.loc[runs.label(name), kind] for name in (B, without))
-            sentences.append(f"Accuracy under {kind}: {seen:.3f} by B, and {left_out:.3f} by {runs.label(without)}.")
+            seen, left_out = (
+                f"{accuracies.loc[runs.label(name), kind]:.3f} by {runs.label(name)} (seeds: {len(runs[name])})"
+                for name in (B, without)
+            )
+            sentences.append(f"Accuracy under {kind}: {seen}, and {left_out}.")
     return sentences
 
 
-def mask_in_words(recalls: pd.DataFrame) -> list[str]:
-    """What `tables.recalls` under a mask say."""
+def mask_in_words(runs: Runs) -> list[str]:
+    """What recall and answers under a mask say, means over seeds."""
     sentences = []
-    for network, rows in recalls.set_index("class").groupby("network", sort=False).measured:
-        best, worst = rows.idxmax(), rows.idxmin()
-        extremes = f"{best} best ({rows[best]:.0%}) and {worst} worst ({rows[worst]:.0%})"
-        sentences.append(f"Under the mask, {network} recognises {extremes}.")
+    for name in runs.first():
+        recalls = pd.Series(runs.recalls(name, "unseen/mask"), CLASSES)
+        best, worst = recalls.idxmax(), recalls.idxmin()
+        extremes = f"{best} best ({recalls[best]:.0%}) and {worst} worst ({recalls[worst]:.0%})"
+        confusion = sum(evaluation.confusion(*evaluation.predictions(run, "unseen/mask")) for run in runs[name])
+        true, given = (pd.Series(confusion.sum(axis=axis) / confusion.sum(), CLASSES) for axis in (1, 0))
+        most = given.idxmax()
+        often = f"It answers {most} for {given[most]:.0%} of the faces; {true[most]:.0%} are"
+        sentences.append(f"Under the mask, {runs.label(name)} recognises {extremes}. {often}.")
     return sentences
 
 
@@ -158,20 +170,25 @@ def calibrated_in_words(errors: pd.DataFrame) -> list[str]:
     """What `calibrated` says."""
     means = errors.groupby("network", sort=False)[["before", "after"]].mean()
     return [
-        f"One temperature takes the mean error of {network} from {row.before:.3f} to {row.after:.3f}."
+        f"One temperature takes the mean error of {network} from {row.before:.3f} to {row.after:.3f}"
+        f"{': it does not help here' if row.after >= row.before else ''}."
         for network, row in means.iterrows()
     ]
 
 
 def heat_in_words(shares: pd.DataFrame) -> list[str]:
     """What `explanations.black_quarter` says."""
-    return [
-        f"{row.network} has {row['heat in the black quarter']:.0%} of its heat in the black quarter, and "
-        f"{row['in that quarter of the whole face']:.0%} in that quarter of the whole face ({row.faces} faces; "
-        f"95 % interval of the difference {row['95 % interval']})."
-        for _, row in shares.iterrows()
-        if "result" not in row  # "not run"
-    ]
+    if "result" in shares:  # "not run"
+        return []
+    sentences = []
+    for _, row in shares.iterrows():
+        low, high = map(float, row["95 % interval"].split(" to "))
+        sentences.append(
+            f"{row.network} has {row['heat in the black quarter']:.0%} of its heat in the black quarter, and "
+            f"{row['in that quarter of the whole face']:.0%} in that quarter of the whole face ({row.faces} faces; "
+            f"95 % interval of the difference {row['95 % interval']}{', so it may be chance' * (low <= 0 <= high)})."
+        )
+    return sentences
 
 
 def answer(runs: Runs) -> list[str]:
@@ -179,14 +196,13 @@ def answer(runs: Runs) -> list[str]:
     ours = runs.on_fer2013()
     parts = [_lead(runs, B)] if ours[B] else []
     if ours[A] and ours[B]:
-        parts[0] += f", {runs.label(A)} on {_ahead(runs, A)}"
+        parts[0] += f"; {runs.label(A)} does on {_ahead(runs, A)}"
     parts += [_price(runs, B)] if runs[B] and runs[A] else []
-    start = f"Trained on distorted images (notebook 9), the small network {runs.label(B)}"
-    sentences = [f"{start} {'. It '.join(parts)}."] if parts else []
+    start = f"Notebook 9 trains on distorted images. Its small network {runs.label(B)}"
+    sentences = [f"{start} {'. B '.join(parts)}."] if parts else []
     if ours[LARGER]:
-        larger = "A larger network, trained on the report's own distortions, too,"
-        lead = f"beats every network of the report in accuracy and loss on {_ahead(runs, LARGER)} of {len(TEST_SETS)}"
-        sentences.append(f"{larger} {lead}.")
+        lead = f"beats all networks of the report on {_ahead(runs, LARGER)} of {len(TEST_SETS)}"
+        sentences.append(f"Its larger network, trained on the report's own distortions, too, {lead}.")
     if sentences:
         sentences.append("These networks average four views of an image; the report mentions none.")
     return sentences
@@ -194,7 +210,7 @@ def answer(runs: Runs) -> list[str]:
 
 def _lead(runs: Runs, name: str) -> str:
     """What a network has over the report's."""
-    better = "has a higher accuracy and a lower loss than every network of the report"
+    better = "beats every network of the report in accuracy and in loss"
     return f"{better} on {_ahead(runs, name)} of {len(TEST_SETS)} test sets"
 
 
@@ -205,12 +221,12 @@ def _ahead(runs: Runs, name: str) -> int:
 
 
 def _price(runs: Runs, name: str) -> str:
-    """What a network loses, or gains, on clean images beside A."""
+    """What a network loses, or gains, on clean images beside network A."""
     change = _change(runs, name, "clean")
     direction = "less" if change.value <= 0 else "more"
     return (
-        f"is {abs(100 * change.value):.1f} points {direction} accurate on clean images than "
-        f"{runs.label(A)}{', which may be chance' * (change.low <= 0 <= change.high)} "
+        f"is {abs(100 * change.value):.1f} points {direction} accurate on clean images than A"
+        f"{', which may be chance' * (change.low <= 0 <= change.high)} "
         f"(95 % interval {100 * change.low:+.1f} to {100 * change.high:+.1f})"
     )
 

@@ -1,8 +1,10 @@
 """Put the network of a stored run into the package: its weights as numbers, and what is known of it.
 
-    python results/ship.py outputs/full/runs/resnet1-...  --data fer2013.zip      ferhelpers/weights/robust.*
+    python results/ship.py outputs/full/runs/resnet1.5-...  --data fer2013.zip    ferhelpers/weights/robust.*
+    python results/ship.py --data fer2013.zip                                     only the scores, computed anew
 
-Every score is that of the shipped numbers (float16), on whole test sets; the textbook's severities are left out.
+Every score is that of the shipped numbers (float16), on whole test sets, by four views unless it says "one view"; the
+textbook's severities are left out.
 """
 
 import argparse
@@ -16,9 +18,9 @@ from ferhelpers.files import write_atomically, write_json
 from ferhelpers.runs import Run
 
 
-def ship(folder: Path, source: str) -> None:
-    """Write robust.npz and robust.json of this run."""
-    run, dataset = Run(folder), data.load(source)
+def ship(folder: Path) -> None:
+    """Write robust.npz of this run, and robust.json without its scores."""
+    run = Run(folder)
     weights = [value.astype("float16") for value in run.model().get_weights()]
     write_atomically(shipped.FOLDER / "robust.npz", lambda file: np.savez_compressed(file, *weights))
     about = {
@@ -27,7 +29,6 @@ def ship(folder: Path, source: str) -> None:
         "sha256": hashlib.sha256((shipped.FOLDER / "robust.npz").read_bytes()).hexdigest(),
     }
     write_json(shipped.FOLDER / "robust.json", about)
-    write_json(shipped.FOLDER / "robust.json", about | measure(dataset))
 
 
 def measure(dataset: data.Dataset) -> dict:
@@ -38,8 +39,12 @@ def measure(dataset: data.Dataset) -> dict:
     images = duplicates.find(dataset)
     for name, split in {"clean": "public", "private": "private"}.items():
         sets[f"{name}/new"] = sets[name].take(np.flatnonzero(~duplicates.in_training(images, split)))
+        sets[f"{name}/one view"] = sets[name]
     model = shipped.load()
-    logits = {name: training.predict(model, split.images, views=True) for name, split in sets.items()}
+    logits = {
+        name: training.predict(model, split.images, views=not name.endswith("/one view"))
+        for name, split in sets.items()
+    }
     mixture = np.concatenate([logits["validation"], logits["validation/distorted"]])
     recalls = evaluation.recall(logits["private"], dataset.private.labels)
     return {
@@ -57,8 +62,9 @@ def measure(dataset: data.Dataset) -> dict:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="its folder, with model.keras")
+    parser.add_argument("run", type=Path, nargs="?", help="its folder, with model.keras")
     parser.add_argument("--data", default="auto", metavar="SOURCE", help="as for run_all.py")
     options = parser.parse_args()
-    ship(options.run, options.data)
-    print((shipped.FOLDER / "robust.json").read_text())
+    if options.run:
+        ship(options.run)
+    write_json(shipped.FOLDER / "robust.json", shipped.card() | measure(data.load(options.data)))

@@ -13,7 +13,7 @@ import pandas as pd
 from ferhelpers import claims, defects, parameters, plots, robustness, shipped, tables
 from ferhelpers.distortions import NAMES
 from ferhelpers.environment import hardware
-from ferhelpers.experiments import Settings, diets, everything, readings
+from ferhelpers.experiments import Settings, diets, everything, readings, robust_training
 from ferhelpers.progress import duration
 from ferhelpers.published import DIGITS, NETWORKS, by_network, pair
 from ferhelpers.runs import NOT_RUN, Run, Runs
@@ -27,7 +27,7 @@ PAGES = {
     "results": Path(__file__).with_name("README.md"),
     "card": ROOT / "docs" / "model_card.md",
 }
-FIGURE = ROOT / "docs" / "six_sets.png"
+FIGURE = ROOT / "docs" / "severities.png"
 TRACES = ["report: trace / sum", "report: by chance"]
 OVERALL = ["report", "mean of the five sections"]
 EARLIER = ", every convolution normalised"  # `experiments.readings`: "earlier"
@@ -52,8 +52,8 @@ def results_page() -> str:
         "## Networks that withstand distortion",
         "Accuracy / loss on whole test sets (notebook 9):",
         _markdown(robustness.six_sets(robust.only(*robustness.SIDE_BY_SIDE)).reset_index()),
-        "Accuracy by kind of distortion. The first five are means over the textbook's severities; the last six are "
-        "never used in training.",
+        "Accuracy by kind of distortion. The five after clean are means over the textbook's severities; the last six "
+        "are never used in training.",
         _markdown(robustness.matrix(robust).round(3).reset_index()),
         "## Readings of how the report trained",
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
@@ -80,9 +80,7 @@ def _trainings(runs: Runs) -> list[str]:
     """The networks that were trained, on six test sets, and what they took."""
     every = [run for seeds in runs.values() for run in seeds]
     if not every:
-        return [
-            "None of the report's networks was trained by it in the reading that is used now; see the readings below."
-        ]
+        return ["No network was trained by it as it is read now. Earlier readings are below."]
     hours = sum(run.history.seconds.sum() for run in every) / 3600
     machines = "; ".join(sorted({hardware(run.config["environment"]) for run in every}))
     frames = [tables.six_sets(runs, metric).rename(columns={"network": metric}) for metric in DIGITS]
@@ -103,10 +101,11 @@ def answer() -> str:
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
-    note = "*Each distortion is on a fifth of the test images, as in the report.*"
-    figure = f"![Accuracy on six test sets, the report's and measured here]({FIGURE.relative_to(ROOT)})"
+    note = "*Distortions are on a fifth of the test images, as in the report; above and below, on all.*"
+    figure = f"![Accuracy by severity of distortion, by training images]({FIGURE.relative_to(ROOT)})"
     sentences = [claims.answer(Runs({**full, "final": here}), short)[0], *claims.answer(full, short)[1:]]
-    sentences += robustness.answer(robust)
+    one_view = shipped.card()["scores"]["clean/one view"]["accuracy"]
+    sentences += robustness.answer(robust) + [f"With one view, the larger network has {one_view:.3f} on clean images."]
     bullets = "\n".join(f"- {sentence}" for sentence in sentences)
     return "\n\n".join([bullets, _markdown(table), note, figure])
 
@@ -144,9 +143,9 @@ def findings() -> str:
 def card() -> str:
     """The shipped network's size, training, scores and recalls."""
     about, rows = shipped.card(), []
-    names = {"clean": "private", "clean/new": "private/new", **{name: f"private/{name}" for name in NAMES}}
-    for row in names.items():
-        label = row[0].replace("_", " ").replace("/new", ", without copies of training images")
+    names = {"clean": "private", "clean/one view": "private/one view", "clean/new": "private/new"}
+    for row in (names | {name: f"private/{name}" for name in NAMES}).items():
+        label = row[0].replace("_", " ").replace("/new", ", without copies of training images").replace("/", ", ")
         rows.append((label, *(pair(**about["scores"][key]) for key in row)))
     scores = pd.DataFrame(rows, columns=["accuracy / loss", "PublicTest", "PrivateTest"])
     recalls = pd.DataFrame([{"": "recall on PrivateTest", **{k: f"{v:.2f}" for k, v in about["recall"].items()}}])
@@ -157,11 +156,9 @@ def card() -> str:
 
 
 def draw() -> None:
-    """The figure of the project's README: accuracy on six test sets."""
-    candidates = trained("full"), trained("fast"), Runs(final=trained("full", readings)["final_earlier"])
-    runs = next(runs for runs in candidates if runs["final"])
-    frame = tables.levels([str(number) for number in range(15, 21)], runs.only("final"), "accuracy")
-    FIGURE.write_bytes(plots.png(plots.model_bars(frame, "accuracy")))
+    """The figure of the project's README: what training on distorted images gives."""
+    runs = trained("full", robust_training)
+    FIGURE.write_bytes(plots.png(plots.severity_curves(robustness.severities(runs))))
 
 
 def _markdown(frame: pd.DataFrame) -> str:

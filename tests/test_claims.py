@@ -431,7 +431,7 @@ def test_the_answer_where_nothing_was_trained():
 def test_the_answer_counts_the_verdicts_and_names_the_schedules():
     runs = scheduled(Runs(final=seeds(0.6, history=curves()), baseline=seeds(0.5, history=curves())))
     final, counts, _ = claims.answer(runs)
-    recognised = "The final network, trained here on the report's schedule (3 seeds), recognises 60.0% of the"
+    recognised = "Trained on the report's schedule (3 seeds), the final network recognises 60.0% of the"
     assert final.startswith(recognised)
     assert "(report: 59.6%)" in final and "(report: 30.9%)" in final
     verdicts = claims.verdicts(runs)["verdict"].tolist()
@@ -444,9 +444,9 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
         == f"Of the report's {len(verdicts)} claims, by trainings on the report's schedule (3 seeds): {by_these}."
     )
     final, counts, _ = claims.answer(Runs(), short_study(final=0.6))
-    assert "trained here on another schedule, for 12 of 55 epochs (3 seeds)" in final
+    assert final.startswith("Trained on a schedule of 12 of 55 epochs (3 seeds), the final network recognises")
     narrow = Runs(final=seeds(0.6, epochs=12, study_epochs=12, width=0.25, history=curves(12)))
-    assert "for 12 of 55 epochs with 25% of its filters (3 seeds)" in claims.answer(Runs(), narrow)[0]
+    assert "12 of 55 epochs, with 25% of its filters (3 seeds)" in claims.answer(Runs(), narrow)[0]
     assert "on a short schedule (3 seeds): " in counts and "the report's schedule" not in counts
 
 

@@ -356,8 +356,14 @@ def test_builtin_faces(monkeypatch):
 def test_auto(project, csv, monkeypatch):
     fake_fer.write_folder(project / "project/data/fer2013", FILES)
     assert small().provenance["form"] == "folder"
+    assert small().provenance["note"].startswith("Found as the project's data/fer2013.")
     fake_fer.write_folder(project / "data", FILES)
     assert "Found in data/." in small().provenance["note"]
+    monkeypatch.chdir(project / "project")
+    assert "Found as data/fer2013." in small().provenance["note"]
+    monkeypatch.chdir(project / "project/data")
+    assert "Found as ../data/fer2013." in small().provenance["note"]
+    monkeypatch.chdir(project)
     fake_fer.write_zip(project / "data/archive.zip", FILES)
     assert "Found as data/archive.zip." in small().provenance["note"]
     monkeypatch.setenv("FER2013", str(csv))

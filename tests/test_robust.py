@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from fake_runs import FakeRun
 
-from ferhelpers import calibration, distortions, explanations, robust, robustness, tables, training, unseen
+from ferhelpers import calibration, distortions, explanations, robust, robustness, training, unseen
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.experiments import DIETS, Experiment, Recipe, Settings, diets
@@ -162,6 +162,7 @@ def test_tables_hold_the_numbers_of_the_runs(runs):
     assert (
         six.loc["clean", "report's best"] == "0.687 / 1.10" and six.loc["occlusion", "report's final"] == "0.443 / 1.78"
     )
+    assert six.loc["seeds"].tolist() == ["-", "-", 1, 1]
     run = runs["robust_general"][0]
     right = (run.logits("occlusion").argmax(axis=1) == run.labels("occlusion")).mean()
     assert six.loc["occlusion", "B (general distortions)"].startswith(f"{right:.3f} / ")
@@ -183,7 +184,7 @@ def test_sentences_say_what_the_tables_hold(runs):
     (price,) = robustness.six_sets_in_words(runs)
     clean, general = (robustness.accuracy(runs, name, "clean") for name in ("robust_clean", "robust_general"))
     points = f"{abs(100 * (clean - general)):.1f} points {'less' if general <= clean else 'more'} accurate"
-    assert price.startswith(f"B (general distortions) is {points} on clean images than A (clean images)")
+    assert price.startswith(f"B (general distortions) is {points} on clean images than A")
     low, high = map(float, re.search(r"interval ([+-][\d.]+) to ([+-][\d.]+)\)", price).groups())
     assert ("may be chance" in price) == (low <= 0 <= high) and low <= 100 * (general - clean) <= high
     accuracies, by_severity = robustness.matrix(runs), robustness.severities(runs)
@@ -192,9 +193,11 @@ def test_sentences_say_what_the_tables_hold(runs):
     (falls,) = robustness.severities_in_words(by_severity)
     five = by_severity[(by_severity.network == "A (clean images)") & (by_severity.severity == 5)].accuracy
     assert f"A (clean images) loses {100 * (clean - five.mean()):.0f} points" in falls
-    of_a, _ = robustness.mask_in_words(tables.recalls(runs, "unseen/mask"))
+    of_a, _ = robustness.mask_in_words(runs)
     recalls = runs.recalls("robust_clean", "unseen/mask")
     assert f"recognises {CLASSES[np.nanargmax(recalls)]} best ({np.nanmax(recalls):.0%})" in of_a
+    answers = np.bincount(runs["robust_clean"][0].logits("unseen/mask").argmax(axis=1), minlength=7)
+    assert f"It answers {CLASSES[answers.argmax()]} for {answers.max() / answers.sum():.0%} of the faces" in of_a
     errors = robustness.calibrated(runs)
     of_a, _ = robustness.calibrated_in_words(errors)
     before = errors[errors.network == "A (clean images)"].before
@@ -202,7 +205,7 @@ def test_sentences_say_what_the_tables_hold(runs):
     row = {"network": "A", "faces": 4, "heat in the black quarter": 0.2, "in that quarter of the whole face": 0.31}
     heat = (
         "A has 20% of its heat in the black quarter, and 31% in that quarter of the whole face "
-        "(4 faces; 95 % interval of the difference -0.2 to +0.1)."
+        "(4 faces; 95 % interval of the difference -0.2 to +0.1, so it may be chance)."
     )
     assert robustness.heat_in_words(pd.DataFrame([row | {"95 % interval": "-0.2 to +0.1"}])) == [heat]
 
@@ -211,13 +214,14 @@ def test_networks_that_were_trained_aside_have_sentences():
     names = "robust_general", "robust_without_speckle", "robust"
     runs = Runs({name: [FakeRun(0.8, 2.5)] for name in names} | {"robust_clean": [], "robust_report": []})
     accuracies = pd.DataFrame({"speckle": [0.641, 0.3, 0.66]}, index=[runs.label(name) for name in names])
-    sentence = "Accuracy under speckle: 0.641 by B, and 0.300 by B without speckle."
+    of_b, of_other = "0.641 by B (general distortions) (seeds: 1)", "0.300 by B without speckle (seeds: 1)"
+    sentence = f"Accuracy under speckle: {of_b}, and {of_other}."
     assert robustness.matrix_in_words(runs, accuracies) == [sentence]
     of_b, of_larger, of_views = robustness.answer(runs)
-    assert of_b.startswith("Trained on distorted images") and of_larger.startswith("A larger network")
+    assert of_b.startswith("Notebook 9 trains on distorted images") and of_larger.startswith("Its larger network")
     assert of_b.endswith("on 6 of 6 test sets.") and of_larger.endswith("on 6 of 6.") and "four views" in of_views
     beside = Runs({"robust_general": runs["robust_general"], "robust_clean": [FakeRun(0.2, 2.5)], "robust": []})
-    assert "on 6 of 6 test sets, A (clean images) on 0. It is" in robustness.answer(beside)[0]
+    assert "on 6 of 6 test sets; A (clean images) does on 0. B is" in robustness.answer(beside)[0]
 
 
 def test_a_lead_that_may_be_chance_is_not_counted():
@@ -234,7 +238,7 @@ def test_where_nothing_was_run_nothing_is_said(faces):
     none = Runs({"robust_clean": []})
     assert robustness.six_sets_in_words(none) == robustness.matrix_in_words(none, robustness.matrix(none)) == []
     assert robustness.severities_in_words(robustness.severities(none)) == []
-    assert robustness.mask_in_words(tables.recalls(none)) == []
+    assert robustness.mask_in_words(none) == []
     assert robustness.calibrated_in_words(robustness.calibrated(none)) == []
     assert robustness.heat_in_words(explanations.black_quarter(none, faces, "conv3_3")) == []
 
@@ -247,6 +251,5 @@ def test_beside_the_report_stand_networks_of_its_data_alone(runs, monkeypatch):
     ours = [scores.loc[(test_set, "whole")] for test_set in best.index]
     ahead = sum(row.accuracy > best.accuracy[row.name[0]] and row.loss < best.loss[row.name[0]] for row in ours)
     assert first == (
-        "A (clean images) has a higher accuracy and a lower loss than every network of the report on "
-        f"{ahead} of 6 test sets."
+        f"A (clean images) beats every network of the report in accuracy and in loss on {ahead} of 6 test sets."
     )
