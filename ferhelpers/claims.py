@@ -257,7 +257,8 @@ def _final_network(runs: Runs, short: Runs) -> str:
     for test_set, images in (("clean", "clean"), ("distorted_overall", "distorted")):
         accuracy = trained.per_image(FINAL, test_set, "accuracy").mean()
         report = published_value(FINAL, test_set, "accuracy")
-        cells.append(f"{accuracy:.1%} of the {images} images (report: {report:.1%})")
+        whose = "report" if test_set == "clean" else "report's mean"
+        cells.append(f"{accuracy:.1%} of the {images} images ({whose}: {report:.1%})")
     seeds = _seeds(trained.only(FINAL))
     return f"Trained on {schedule} ({seeds}), the final network recognises {' and '.join(cells)}."
 
@@ -288,8 +289,8 @@ def _own_numbers() -> str:
     traces = [matrix.trace() / matrix.sum() for matrix in matrices.values()]
     accuracies = [by_network().accuracy[name, "clean"] for name in matrices]
     return (
-        f"By the report's own numbers, its most accurate network has a significant lead over the second in {leads} of "
-        f"{len(margins)} tables, and its confusion matrices cannot belong to its accuracies: they hold "
+        f"By the report's own numbers, the best network leads significantly in {leads} of {len(margins)} tables, and "
+        "the confusion matrices cannot belong to the accuracies: they hold "
         f"{min(traces):.0%} to {max(traces):.0%} right answers, not {min(accuracies):.0%} to {max(accuracies):.0%}."
     )
 

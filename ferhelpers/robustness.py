@@ -1,6 +1,6 @@
 """Networks trained with different distortions, side by side: the tables of notebook 09.
 
-The networks are `experiments.robust_training`'s; whole test sets count. Runs that are missing are left out.
+The networks are `experiments.diets`'s; whole test sets count. Runs that are missing are left out.
 """
 
 from __future__ import annotations
@@ -36,12 +36,8 @@ def six_sets(runs: Runs) -> pd.DataFrame:
         DataFrame, one row a test set: test set, report's best, report's final, then each network that was run, mean
         over its seeds; the last row counts these.
     """
-    published, best = by_network(), best_reported()
-    final = published.loc["final"]
-    numbers = {"report's best": best, "report's final": final.loc[list(TEST_SETS)]}
-    for name in runs.first():
-        scores = runs.scores(name).xs("whole", level="layout")
-        numbers[runs.label(name)] = scores.loc[[*TEST_SETS, "private"], list(DIGITS)]
+    numbers = {"report's best": best_reported(), "report's final": by_network().loc["final"].loc[list(TEST_SETS)]}
+    numbers |= {runs.label(name): _whole(runs, name)[list(DIGITS)] for name in runs.first()}
     columns = {}
     for column, frame in numbers.items():
         frame.loc["mean of the five"] = frame.loc[list(distortions.NAMES)].mean()
@@ -67,7 +63,7 @@ def intervals(runs: Runs) -> pd.DataFrame:
     """The 95 % interval of each accuracy of `six_sets`."""
     columns = {}
     for name in runs.first():
-        rows = runs.scores(name).xs("whole", level="layout").loc[[*TEST_SETS, "private"]]
+        rows = _whole(runs, name)
         columns[runs.label(name)] = [f"{low:.3f} to {high:.3f}" for low, high in zip(rows.low, rows.high)]
     index = [name.replace("_", " ") for name in TEST_SETS] + ["PrivateTest, clean"]
     return pd.DataFrame(columns, index=pd.Index(index, name="test set"))
@@ -145,13 +141,13 @@ def mask_in_words(runs: Runs) -> list[str]:
         confusion = sum(evaluation.confusion(*evaluation.predictions(run, "unseen/mask")) for run in runs[name])
         true, given = (pd.Series(confusion.sum(axis=axis) / confusion.sum(), CLASSES) for axis in (1, 0))
         most = given.idxmax()
-        often = f"It answers {most} for {given[most]:.0%} of the faces; {true[most]:.0%} are"
+        often = f"It answers {most} for {given[most]:.0%} of the faces; {true[most]:.0%} are {most}"
         sentences.append(f"Under the mask, {runs.label(name)} recognises {extremes}. {often}.")
     return sentences
 
 
 def calibrated(runs: Runs) -> pd.DataFrame:
-    """Calibration error on clean and distorted images, before and after one temperature.
+    """Calibration error on clean and distorted images, before and after one temperature, by the first seed.
 
     Returns:
         DataFrame: network, test set, temperature, before, after.
@@ -192,40 +188,52 @@ def heat_in_words(shares: pd.DataFrame) -> list[str]:
 
 
 def answer(runs: Runs) -> list[str]:
-    """What is said of the network trained on general distortions, and of the larger one."""
+    """What is said of B beside the report and A, of the larger network, and of how they answer."""
     ours = runs.on_fer2013()
-    parts = [_lead(runs, B)] if ours[B] else []
-    if ours[A] and ours[B]:
-        parts[0] += f"; {runs.label(A)} does on {_ahead(runs, A)}"
+    parts = [_lead(runs, B) + (f"; {runs.label(A)} on {_ahead(runs, A)}" if ours[A] else "")] if ours[B] else []
     parts += [_price(runs, B)] if runs[B] and runs[A] else []
-    start = f"Notebook 9 trains on distorted images. Its small network {runs.label(B)}"
+    start = f"Notebook 9 trains on the same kinds of distortion. Its small network {runs.label(B)}"
     sentences = [f"{start} {'. B '.join(parts)}."] if parts else []
     if ours[LARGER]:
-        lead = f"beats all networks of the report on {_ahead(runs, LARGER)} of {len(TEST_SETS)}"
-        sentences.append(f"Its larger network, trained on the report's own distortions, too, {lead}.")
+        larger = "A larger network, trained on the report's own distortions, too,"
+        sentences.append(f"{larger} beats them on {_ahead(runs, LARGER)}.")
     if sentences:
         sentences.append("These networks average four views of an image; the report mentions none.")
     return sentences
 
 
+def _whole(runs: Runs, name: str) -> pd.DataFrame:
+    """`Runs.scores` of a network on the report's whole test sets and on the private split, one row each."""
+    return runs.scores(name).xs("whole", level="layout").loc[[*TEST_SETS, "private"]]
+
+
 def _lead(runs: Runs, name: str) -> str:
     """What a network has over the report's."""
-    better = "beats every network of the report in accuracy and in loss"
-    return f"{better} on {_ahead(runs, name)} of {len(TEST_SETS)} test sets"
+    of_all = f" of {len(TEST_SETS)} test sets"
+    return f"beats every network of the report in accuracy and loss on {_ahead(runs, name, of_all)}"
 
 
-def _ahead(runs: Runs, name: str) -> int:
-    """On how many test sets a network is more accurate, with a lower loss, than every network of the report."""
-    scores, best = runs.scores(name).xs("whole", level="layout").loc[list(TEST_SETS)], best_reported()
-    return int(((scores.accuracy > best.accuracy) & (scores.loss < best.loss)).sum())
+def _ahead(runs: Runs, name: str, of_all: str = "") -> str:
+    """On how many test sets a network is more accurate, with a lower loss, than every network of the report.
+
+    For the interval of a lead the report's images are taken for others, as many: it gives no result of single images.
+    """
+    scores, best = _whole(runs, name).loc[list(TEST_SETS)], best_reported()
+    ahead = scores[(scores.accuracy > best.accuracy) & (scores.loss < best.loss)].accuracy
+    images = len(runs[name][0].labels("clean"))
+    unsure = ", ".join(
+        test_set.replace("_", " ")
+        for test_set, accuracy in ahead.items()
+        if evaluation.difference_interval(accuracy, images, best.accuracy[test_set], images)[0] <= 0
+    )
+    return f"{len(ahead)}{of_all}" + f" (perhaps by chance on {unsure})" * bool(unsure)
 
 
 def _price(runs: Runs, name: str) -> str:
     """What a network loses, or gains, on clean images beside network A."""
     change = _change(runs, name, "clean")
-    direction = "less" if change.value <= 0 else "more"
     return (
-        f"is {abs(100 * change.value):.1f} points {direction} accurate on clean images than A"
+        f"is {abs(100 * change.value):.1f} points {'below' if change.value <= 0 else 'above'} A on clean images"
         f"{', which may be chance' * (change.low <= 0 <= change.high)} "
         f"(95 % interval {100 * change.low:+.1f} to {100 * change.high:+.1f})"
     )

@@ -3,8 +3,8 @@
     python results/ship.py outputs/full/runs/resnet1.5-...  --data fer2013.zip    ferhelpers/weights/robust.*
     python results/ship.py --data fer2013.zip                                     only the scores, computed anew
 
-Every score is that of the shipped numbers (float16), on whole test sets, by four views unless it says "one view"; the
-textbook's severities are left out.
+Every score is that of the shipped numbers (float16), by four views unless it says "one view"; the textbook's severities
+are left out.
 """
 
 import argparse
@@ -65,6 +65,10 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, nargs="?", help="its folder, with model.keras")
     parser.add_argument("--data", default="auto", metavar="SOURCE", help="as for run_all.py")
     options = parser.parse_args()
+    dataset = data.load(options.data)
+    about = Run(options.run).config if options.run else shipped.card()
+    if about["data"]["fingerprint"] != dataset.fingerprint:
+        parser.error("the network was trained on other data; name them by --data")
     if options.run:
         ship(options.run)
-    write_json(shipped.FOLDER / "robust.json", shipped.card() | measure(data.load(options.data)))
+    write_json(shipped.FOLDER / "robust.json", shipped.card() | measure(dataset))

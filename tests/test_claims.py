@@ -433,7 +433,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
     final, counts, _ = claims.answer(runs)
     recognised = "Trained on the report's schedule (3 seeds), the final network recognises 60.0% of the"
     assert final.startswith(recognised)
-    assert "(report: 59.6%)" in final and "(report: 30.9%)" in final
+    assert "(report: 59.6%)" in final and "(report's mean: 30.9%)" in final
     verdicts = claims.verdicts(runs)["verdict"].tolist()
     supported, contradicted, undecided = (verdicts.count(word) for word in claims.JUDGED)
     others = len(verdicts) - supported - contradicted - undecided
