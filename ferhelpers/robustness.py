@@ -192,7 +192,7 @@ def answer(runs: Runs) -> list[str]:
     ours = runs.on_fer2013()
     parts = [_lead(runs, B) + (f"; {runs.label(A)} on {_ahead(runs, A)}" if ours[A] else "")] if ours[B] else []
     parts += [_price(runs, B)] if runs[B] and runs[A] else []
-    start = f"Notebook 9 trains on the same kinds of distortion. Its small network {runs.label(B)}"
+    start = f"Notebook 9 trains on the report's kinds of distortion. Its small network {runs.label(B)}"
     sentences = [f"{start} {'. B '.join(parts)}."] if parts else []
     if ours[LARGER]:
         larger = "A larger network, trained on the report's own distortions, too,"

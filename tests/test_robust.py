@@ -218,7 +218,7 @@ def test_networks_that_were_trained_aside_have_sentences():
     sentence = f"Accuracy under speckle: {of_b}, and {of_other}."
     assert robustness.matrix_in_words(runs, accuracies) == [sentence]
     of_b, of_larger, of_views = robustness.answer(runs)
-    assert of_b.startswith("Notebook 9 trains on the same kinds") and of_larger.startswith("A larger network")
+    assert of_b.startswith("Notebook 9 trains on the report's kinds") and of_larger.startswith("A larger network")
     assert of_b.endswith("on 6 of 6 test sets.") and of_larger.endswith("beats them on 6.") and "four views" in of_views
     near = Runs(robust=[FakeRun(0.8, per_set={"clean": (0.724, 2.7)})], robust_clean=[], robust_general=[])
     assert "beats them on 6 (perhaps by chance on clean)." in robustness.answer(near)[0]
