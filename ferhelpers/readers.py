@@ -243,7 +243,9 @@ def _read_container(path, name, splits):
     if table:
         return table, "csv"
     if not images:
-        right = "it should hold train/<class>/*.jpg and test/<class>/*.jpg, or fer2013.csv"
+        right = (
+            "it should hold train/<class>/*.jpg and test/<class>/*.jpg, or fer2013.csv (archives in it are not opened)"
+        )
         raise other or InputError(f"{name} holds no FER-2013; {right}")
     parts = _parted(images, splits)
     if sum(map(len, parts)) < len(images):

@@ -98,6 +98,7 @@ def declares(side):
 
 BAD_FILES = {
     "nothing": ({}, "holds no FER-2013"),
+    "an archive": ({"fer2013.zip": b"x"}, "holds no FER-2013", "archives in it are not opened"),
     "other files": ({"a.txt": b"", "b/c.jpg": b""}, "holds no FER-2013"),
     "text": ({FIRST: b"not an image"}, FIRST, "not a JPEG"),
     "empty image": ({FIRST: b""}, FIRST, "not a JPEG"),
