@@ -41,7 +41,7 @@ from ferhelpers.runs import NOT_RUN, Runs
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
 JUDGED = (SUPPORTED, CONTRADICTED, UNDECIDED)
 VERDICTS = (*JUDGED, OTHERWISE, NOT_RUN)
-NOISE = "the reading of the report's Gaussian noise was chosen to match its numbers"
+NOISE = "the report's Gaussian noise is not known, and its reading was chosen to match the report's numbers"
 
 
 class Claim(NamedTuple):
@@ -355,15 +355,17 @@ def judge(differences: Collection[Difference], lacking: int = 0) -> str:
 
 
 def _evidence(results: dict[str, Difference], metric: str, share: float = 1.0) -> str:
-    """How many comparisons speak for and against, and the one that speaks least for the claim."""
-    for_it = sum(difference.low > 0 for difference in results.values())
-    against = sum(difference.high < 0 for difference in results.values())
-    label, difference = min(results.items(), key=lambda result: result[1].value)
-    better = "accuracy higher" if metric == "accuracy" else "loss lower"
-    better += f" than {share:g} of the other's" * (share != 1)
+    """How many comparisons speak for and against, and the one that decides: the clearest against, else the weakest."""
+    for_it, (_, against) = sum(difference.low > 0 for difference in results.values()), clear(results.values())
+    decides = (lambda result: result[1].p + (result[1].high >= 0)) if against else (lambda result: result[1].low)
+    label, difference = min(results.items(), key=decides)
+    if metric == "loss":  # was turned, so that a lower loss is positive
+        difference = difference._replace(value=-difference.value, low=-difference.high, high=-difference.low)
+    less = f" minus {share:g} of the other's" * (share != 1)
     return (
-        f"{for_it} of {len(results)} comparisons support it, {against} speak against it; the weakest: {label}, "
-        f"{better} by {_shown(difference, metric)} on {difference.n:,} images"
+        f"{for_it} of {len(results)} comparisons support it, {against} clearly speak against it; "
+        f"{'the clearest' if against else 'the weakest'}: {label}, {metric}{less} {_shown(difference, metric)} on "
+        f"{difference.n:,} images"
     )
 
 
@@ -413,7 +415,7 @@ def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tup
     if len(claim.networks) == 1:
         return " against ".join(f"{number:.{digits}f}" for number in values.values())
     if any(better != first for better, _ in claim.networks):
-        return "; ".join(f"{NETWORKS[name]}: {number:.{digits}f}" for name, number in values.items())
+        return "; ".join(f"{NETWORKS[name]}: {values[name]:.{digits}f}" for name in NETWORKS if name in values)
     best, second, *_ = sorted(values, key=values.get, reverse=True)
     other = second if best == first else first  # the claimed network, if it is not the best
     return f"most accurate: {NETWORKS[best]}, {values[best]:.3f}; {NETWORKS[other]}: {values[other]:.3f}"
@@ -506,7 +508,7 @@ def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
     evidence = f"{shown}; dropout 0.65 raises the training loss, and so shrinks the gap"
     if verdict == SUPPORTED and low <= 0:
         evidence = f"{evidence}; the baseline does not overfit here: its gap is {low:+.2f} to {high:+.2f}"
-        return Judgement(this_run, UNDECIDED, evidence)
+        return Judgement(this_run, OTHERWISE, evidence)
     return Judgement(this_run, verdict, evidence)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from ferhelpers import calibration, evaluation
 from ferhelpers.evaluation import Difference
 from ferhelpers.published import DIGITS, TEST_SETS, published_value
-from ferhelpers.runs import NOT_RUN, Runs
+from ferhelpers.runs import NOT_RUN, Run, Runs
 
 OTHERWISE = "trained otherwise"
 # How far apart the seeds of one network lie, where only one was trained: the standard deviation, of a loss as a share
@@ -113,9 +113,9 @@ def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
 
 
 def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
-    """How much of the gap in loss between two networks (the first seed of each) is confidence, and how much skill.
+    """How much of the gap in loss between two networks is confidence, and how much skill; means over seeds.
 
-    Confidence is what goes when each network is at the temperature of its validation images. What is left is skill on
+    Confidence is what goes when each training is at the temperature of its validation images. What is left is skill on
     clean images; on distorted ones it may hold confidence that clean images do not show.
 
     Args:
@@ -123,21 +123,16 @@ def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a whole test set: test set, gap in loss (first minus second), confidence, left, its 95 %
-        interval (`evaluation.paired`), left at best (each network at the best temperature for this test set,
+        interval (`evaluation.paired`), left at best (each training at the best temperature for this test set,
         by its labels: a diagnostic). Where one was not run, a table that says so.
     """
     if (missing := runs.not_run(first, second)) is not None:
         return missing
-    pair = runs[first][0], runs[second][0]
-    temperatures = [calibration.run_temperature(run) for run in pair]
     rows = []
     for test_set in TEST_SETS:
-        labels, logits = pair[0].labels(test_set), [run.logits(test_set) for run in pair]
-        plain = [evaluation.cross_entropy(values, labels) for values in logits]
-        cooled = [evaluation.losses(values / degree, labels) for values, degree in zip(logits, temperatures)]
-        best = [evaluation.cross_entropy(values / calibration.temperature(values, labels), labels) for values in logits]
-        gap = plain[0] - plain[1]
-        left = evaluation.paired(*cooled, seed_spread=seed_spread(test_set, "loss", *cooled))
+        a, b = (_losses(runs[name], test_set) for name in (first, second))
+        gap, _, best = a.mean(axis=(1, 2)) - b.mean(axis=(1, 2))
+        left = evaluation.paired(a[1], b[1], seed_spread=seed_spread(test_set, "loss", a[1], b[1]))
         rows.append(
             {
                 "test set": test_set,
@@ -145,10 +140,20 @@ def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
                 "confidence": gap - left.value,
                 "left": left.value,
                 "95 % interval of left": f"{left.low:+.3f} to {left.high:+.3f}",
-                "left at best": best[0] - best[1],
+                "left at best": best,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _losses(seeds: list[Run], test_set: str) -> np.ndarray:
+    """(3, seeds, N): as they are, at the temperature of the validation images, at the best one for this test set."""
+    losses = []
+    for run in seeds:
+        logits, labels = run.logits(test_set), run.labels(test_set)
+        temperatures = 1, calibration.run_temperature(run), calibration.temperature(logits, labels)
+        losses.append([evaluation.losses(logits / temperature, labels) for temperature in temperatures])
+    return np.swapaxes(losses, 0, 1)
 
 
 def rankings(runs: Runs) -> pd.DataFrame:

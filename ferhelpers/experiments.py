@@ -176,8 +176,8 @@ class Experiment:
         }
 
     def followed_by(self, content: dict) -> bool:
-        """Whether the training of this `content` had this schedule, and pre-trained weights if this one has them."""
-        same = all(content[name] == getattr(self, name) for name in ("epochs", *PACE))
+        """Whether a training of this `content` had this schedule and width, and pre-trained weights if this one has."""
+        same = all(content[name] == getattr(self, name) for name in ("epochs", "width", *PACE))
         return same and (content["weights"] == "none") == (self.weights == "none")
 
     def key(self, fingerprint: str) -> str:

@@ -70,6 +70,14 @@ def test_a_gap_of_skill_stays_at_any_confidence():
     assert (gaps[["left", "left at best"]] < -0.3).all(axis=None)
 
 
+def test_a_gap_is_a_mean_over_seeds():
+    runs = Runs(final=[FakeRun(0.7), FakeRun(0.5, swap=3)], baseline=[FakeRun(0.5)])
+    alone = [comparisons.loss_gaps(Runs(runs | {"final": [run]}), "final", "baseline") for run in runs["final"]]
+    gaps = comparisons.loss_gaps(runs, "final", "baseline")
+    for column in ("gap in loss", "left", "left at best"):
+        np.testing.assert_allclose(gaps[column], (alone[0][column] + alone[1][column]) / 2)
+
+
 def test_confidence_that_clean_images_do_not_show_is_left_but_not_at_the_best_temperature():
     """Of two networks that recognise the same images one is too sure of itself under occlusion, and there alone."""
     calm, sure = FakeRun(0.6, confidence=2.0), FakeRun(0.6, confidence=2.0)

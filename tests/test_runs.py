@@ -27,6 +27,7 @@ def test_one_schedule_is_one_share_of_the_epochs_at_one_pace(change):
 
 def test_runs_that_followed_the_report_s_schedule():
     reported = FakeRun(epochs=55, study_epochs=100)
-    runs = Runs(final=[reported, FakeRun(epochs=54)], baseline=[FakeRun(epochs=55)], mine=[FakeRun(epochs=100)])
+    narrow = FakeRun(epochs=55, study_epochs=100, width=0.25)
+    runs = Runs(final=[reported, FakeRun(epochs=54), narrow], baseline=[FakeRun(epochs=55)], mine=[FakeRun(epochs=100)])
     assert runs.as_reported() == {"final": [reported], "baseline": [], "mine": []}
     assert runs["another"] == [] and "another" not in runs
