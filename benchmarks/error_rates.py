@@ -11,7 +11,7 @@ all seeds of one, the rest is luck. The columns of the CSV:
                     heavy loss (6 times, as under salt and pepper); curve (epochs that resemble their neighbours)
     seeds           of each network, or curves
     spread          between seeds, over all possible images: standard deviation of accuracies, or as a share of the loss
-    stated          `seed_spread` over the true spread, with one seed each
+    stated          `seed_spread` over the true spread, with one or two seeds
     correlation     of neighbouring epochs
     difference      the true one: of accuracies, as a share of the loss, or in standard deviations of an epoch
     rate            share of simulations with p < 0.05; of `mean_interval`: whose interval misses the mean
@@ -67,7 +67,7 @@ def curves(seeds: int, correlation: float, difference: float, rng) -> np.ndarray
 
 def paired(kind, seeds, spread, stated=1.0, difference=0.0, *, simulations, rng) -> dict:
     """The row of `evaluation.paired`."""
-    several = min(seeds) > 1
+    several, few = min(seeds) > 1, max(seeds) < evaluation.FEWEST
     p_values, means = [], []
     for _ in range(simulations):
         networks = values(kind, seeds, spread, difference, rng)
@@ -79,7 +79,7 @@ def paired(kind, seeds, spread, stated=1.0, difference=0.0, *, simulations, rng)
         "values": kind,
         "seeds": " and ".join(map(str, dict.fromkeys(seeds))),
         "spread": spread,
-        "stated": stated if max(seeds) == 1 else np.nan,
+        "stated": stated if few else np.nan,
         "difference": difference,
         "rate": np.mean(np.array(p_values) < 0.05),
         "seeds_alone": np.mean(alone < 0.05) if several else np.nan,
@@ -93,7 +93,7 @@ def mean_interval(kind, seeds, spread, *, simulations, rng) -> dict:
         network, _ = values(kind, (seeds, 1), spread, 0.0, rng)
         low, high = evaluation.mean_interval(network, seed_spread=spread)
         missed += not low <= mean <= high
-    stated = 1.0 if seeds == 1 else np.nan
+    stated = 1.0 if seeds < evaluation.FEWEST else np.nan
     row = {"function": "mean_interval", "values": kind, "seeds": seeds, "spread": spread, "stated": stated}
     return row | {"rate": missed / simulations}
 
@@ -112,7 +112,8 @@ def simulate(simulations: int) -> pd.DataFrame:
     for kind, unit in (("accuracy", 0.01), ("loss", 0.05), ("heavy loss", 0.05)):
         spreads = (0.5 * unit, unit, 1.5 * unit)
         rows += [paired(kind, (1, 1), *case, **settings) for case in itertools.product(spreads, (0.0, 0.5, 1.0, 2.0))]
-        rows += [paired(kind, seeds, spread, **settings) for seeds in ((3, 3), (5, 5), (1, 3)) for spread in spreads]
+        several = (2, 2), (1, 2), (3, 3), (5, 5), (1, 3)
+        rows += [paired(kind, seeds, spread, **settings) for seeds in several for spread in spreads]
         differences = itertools.product((1, 3, 5), spreads if kind == "accuracy" else (unit,), (1, 2, 3, 5))
         rows += [
             paired(kind, (seeds, seeds), spread, difference=units * unit, **settings)

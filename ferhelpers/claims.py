@@ -30,10 +30,10 @@ import pandas as pd
 from scipy import stats
 
 from ferhelpers import defects, distortions, evaluation
-from ferhelpers.comparisons import OTHERWISE, RECALL_SPREAD, clear, comparisons, seed_spread
+from ferhelpers.comparisons import OTHERWISE, clear, comparisons
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
-from ferhelpers.evaluation import Difference
+from ferhelpers.evaluation import FEWEST, RECALL_SPREAD, Difference
 from ferhelpers.experiments import PROTOCOL
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, published_confusions, published_value
 from ferhelpers.runs import NOT_RUN, Runs
@@ -356,16 +356,20 @@ def judge(differences: Collection[Difference], lacking: int = 0) -> str:
 
 def _evidence(results: dict[str, Difference], metric: str, share: float = 1.0) -> str:
     """How many comparisons speak for and against, and the one that decides: the clearest against, else the weakest."""
-    for_it, (_, against) = sum(difference.low > 0 for difference in results.values()), clear(results.values())
-    decides = (lambda result: result[1].p + (result[1].high >= 0)) if against else (lambda result: result[1].low)
-    label, difference = min(results.items(), key=decides)
+    for_it = sum(difference.low > 0 for difference in results.values())
+    _, against = clear(results.values())
+    if against:
+        negative = [label for label, difference in results.items() if difference.high < 0]
+        decides, label = "clearest", min(negative, key=lambda label: results[label].p)
+    else:
+        decides, label = "weakest", min(results, key=lambda label: results[label].low)
+    difference = results[label]
     if metric == "loss":  # was turned, so that a lower loss is positive
         difference = difference._replace(value=-difference.value, low=-difference.high, high=-difference.low)
     less = f" minus {share:g} of the other's" * (share != 1)
     return (
         f"{for_it} of {len(results)} comparisons support it, {against} clearly speak against it; "
-        f"{'the clearest' if against else 'the weakest'}: {label}, {metric}{less} {_shown(difference, metric)} on "
-        f"{difference.n:,} images"
+        f"the {decides}: {label}, {metric}{less} {_shown(difference, metric)} on {difference.n:,} images"
     )
 
 
@@ -424,16 +428,16 @@ def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tup
 def _easiest_distortion(claim: Claim, runs: Runs) -> Judgement:
     """Among the distortions, all on the same images, does the network do best under the claimed one?
 
-    The seeds of one network differ in what distortions do to them, so a single one is compared as if it were two.
+    The seeds of one network differ in what distortions do to them, so few are compared as if they were of two networks.
     """
     (name,), (easiest,), metric = claim.names, claim.test_sets, claim.metric
     values = {distortion: runs.per_image(name, distortion, metric) for distortion in distortions.NAMES}
     means, results = {distortion: of_images.mean() for distortion, of_images in values.items()}, {}
-    best, several = values.pop(easiest), len(runs[name]) > 1
+    best, enough = values.pop(easiest), len(runs[name]) >= FEWEST
     for other, of_other in values.items():
         sides = (best, of_other) if metric == "accuracy" else (of_other, best)
-        spread = seed_spread(easiest, metric, *sides)
-        results[f"{easiest} against {other}"] = evaluation.paired(*sides, seed_spread=spread, same_networks=several)
+        spread = evaluation.seed_spread(easiest, metric, *sides, annealed=runs.annealed(name))
+        results[f"{easiest} against {other}"] = evaluation.paired(*sides, seed_spread=spread, same_networks=enough)
     return Judgement(_best_of(means, metric), judge(results.values()), _evidence(results, metric))
 
 
@@ -500,7 +504,7 @@ def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
         losses - np.array([[run.history["loss"].iloc[-1]] for run in runs[name]])
         for name, losses in zip(claim.names, validation)
     )
-    spread = seed_spread("validation", "loss", *validation)
+    spread = evaluation.seed_spread("validation", "loss", *validation, annealed=runs.annealed(*claim.names))
     this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
     difference = evaluation.paired(baseline, final, seed_spread=spread)
     verdict, (low, high) = judge([difference]), evaluation.mean_interval(baseline, spread)

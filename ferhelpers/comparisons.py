@@ -1,7 +1,7 @@
 """Two networks on the same test images: by how much they differ, and what a difference is made of.
 
-An interval covers the choice of images and of seeds (`evaluation.paired`). Where each network has one seed, how far
-seeds lie apart is assumed (`seed_spread`).
+An interval covers the choice of images and of seeds (`evaluation.paired`). Where both networks have few seeds, how far
+these lie apart is assumed (`evaluation.seed_spread`).
 """
 
 from __future__ import annotations
@@ -18,28 +18,6 @@ from ferhelpers.published import DIGITS, TEST_SETS, published_value
 from ferhelpers.runs import NOT_RUN, Run, Runs
 
 OTHERWISE = "trained otherwise"
-# How far apart the seeds of one network lie, where only one was trained: the standard deviation, of a loss as a share
-# of it. Distortions and single classes part networks that agree on all clean images (D'Amour et al. 2022). Two epochs
-# of one training, 86 and 100 of 2 blocks, differ on clean images by 0.002 in accuracy and by 4 % in loss; on distorted
-# ones by up to 0.019 and by 3 to 50 %; in the recall of a class by 0.008 to 0.044.
-DISTORTED_SPREAD = {"accuracy": 0.02, "loss": 0.25}
-RECALL_SPREAD = 0.03
-
-
-def seed_spread(test_set: str, metric: str, *values: np.ndarray) -> float:
-    """The standard deviation between seeds that `evaluation.paired` is given.
-
-    Args:
-        test_set: one of the test sets, or "validation".
-        metric: "accuracy" or "loss".
-        values: of each network, one an image; a spread of losses is a share of their means (root mean square).
-
-    Returns:
-        Standard deviation in the units of the values.
-    """
-    clean = {"accuracy": evaluation.ACCURACY_SPREAD, "loss": evaluation.LOSS_SPREAD}
-    spread = (clean if test_set in ("clean", "private", "validation") else DISTORTED_SPREAD)[metric]
-    return spread if metric == "accuracy" else spread * float(np.sqrt(np.mean([of.mean() ** 2 for of in values])))
 
 
 def comparisons(
@@ -64,7 +42,8 @@ def comparisons(
         a, b = (runs.per_image(name, test_set, metric) for name in (better, worse))
         sides = (a, b) if metric == "accuracy" else (share * b, a)
         label = f"{runs.label(better)} against {runs.label(worse)} on {test_set}"
-        results[label] = evaluation.paired(*sides, seed_spread=seed_spread(test_set, metric, *sides))
+        spread = evaluation.seed_spread(test_set, metric, *sides, annealed=runs.annealed(better, worse))
+        results[label] = evaluation.paired(*sides, seed_spread=spread)
     return results
 
 
@@ -100,7 +79,8 @@ def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
         row = {"test set": test_set}
         for metric in DIGITS:
             a, b = (runs.per_image(name, test_set, metric) for name in (first, second))
-            difference = evaluation.paired(a, b, seed_spread=seed_spread(test_set, metric, a, b))
+            spread = evaluation.seed_spread(test_set, metric, a, b, annealed=runs.annealed(first, second))
+            difference = evaluation.paired(a, b, seed_spread=spread)
             row |= {
                 f"{metric}: {runs.label(first)}": a.mean(),
                 f"{metric}: {runs.label(second)}": b.mean(),
@@ -132,7 +112,8 @@ def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
     for test_set in TEST_SETS:
         a, b = (_losses(runs[name], test_set) for name in (first, second))
         gap, _, best = a.mean(axis=(1, 2)) - b.mean(axis=(1, 2))
-        left = evaluation.paired(a[1], b[1], seed_spread=seed_spread(test_set, "loss", a[1], b[1]))
+        spread = evaluation.seed_spread(test_set, "loss", a[1], b[1], annealed=runs.annealed(first, second))
+        left = evaluation.paired(a[1], b[1], seed_spread=spread)
         rows.append(
             {
                 "test set": test_set,

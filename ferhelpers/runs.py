@@ -177,6 +177,10 @@ class Runs(dict[str, list[Run]]):
         contents = [run.config["experiment"] for run in self.only(*names).first().values()]
         return len({tuple(content[field] for field in ("study_epochs", *PACE)) for content in contents}) <= 1
 
+    def annealed(self, *names: str) -> bool:
+        """Whether the learning rate fell to 0 in every training of these experiments."""
+        return all(run.config["experiment"]["annealing"] != "none" for name in names for run in self[name])
+
     def epochs(self, name: str) -> str:
         """How long an experiment was trained, of how long the report trained it: "2 of 100"."""
         if not self[name]:
@@ -253,6 +257,7 @@ class Runs(dict[str, list[Run]]):
                 predictions = [evaluation.predictions(run, test_set, layout) for run in self[name]]
                 for metric, columns in INTERVALS.items():
                     values = np.array([evaluation.MEASURES[metric](*of_seed) for of_seed in predictions])
+                    spread = evaluation.seed_spread(test_set, metric, values, annealed=self.annealed(name))
                     most = 1 if metric == "accuracy" else None
-                    frame.loc[(test_set, layout), columns] = np.clip(evaluation.mean_interval(values), 0, most)
+                    frame.loc[(test_set, layout), columns] = np.clip(evaluation.mean_interval(values, spread), 0, most)
         return frame

@@ -238,6 +238,25 @@ def recalls(runs: Runs, test_set: str = "clean") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "network", "measured", "low", "high"])
 
 
+def seed_spreads(runs: Runs) -> pd.DataFrame:
+    """How far apart the seeds of a network lie, pooled over the networks that have several.
+
+    Returns:
+        DataFrame, one row a whole test set: test set; standard deviation between seeds of the accuracy, and of the loss
+        as a share of its mean; degrees of freedom.
+    """
+    several = [name for name, seeds in runs.items() if len(seeds) > 1]
+    degrees, rows = sum(len(runs[name]) - 1 for name in several), []
+    for test_set in TEST_SETS if several else ():
+        accuracies, losses = (
+            [runs.per_image(name, test_set, metric).mean(axis=1) for name in several] for metric in DIGITS
+        )
+        apart = [of_seeds - of_seeds.mean() for of_seeds in accuracies], [of / of.mean() - 1 for of in losses]
+        accuracy, loss = (np.sqrt(np.sum(np.concatenate(part) ** 2) / degrees) for part in apart)
+        rows.append((test_set, f"{accuracy:.3f}", f"{loss:.1%}", degrees))
+    return pd.DataFrame(rows, columns=["test set", "accuracy", "loss", "degrees of freedom"])
+
+
 def loss_tails(runs: Runs) -> pd.DataFrame:
     """How much of a mean loss few images carry.
 

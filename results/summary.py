@@ -64,6 +64,11 @@ def results_page() -> str:
         "## How much a draw of the noise matters",
         f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):",
         _markdown(draws.summary(pd.read_csv(draws.TABLE))),
+        "## How far apart seeds lie",
+        "Standard deviation between seeds of one network on whole test sets, pooled over networks: of the short "
+        "schedule, then of notebook 9. `evaluation.seed_spread` rests on them:",
+        _markdown(tables.seed_spreads(trained("fast"))),
+        _markdown(tables.seed_spreads(robust)),
         "## Claims",
         "*Here* is by the first schedule that has a verdict.",
         _markdown(

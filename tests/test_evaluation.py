@@ -188,6 +188,30 @@ def test_a_single_seed_beside_several_has_their_spread():
         assert evaluation.paired(a, b, seed_spread=9) == difference  # it is known, so what is stated does not count
 
 
+def test_two_seeds_have_the_stated_spread_or_their_own_if_that_is_larger():
+    rng = np.random.default_rng(0)
+    image, normal = rng.normal(0, 1, 400), stats.norm.ppf(0.975)
+    for apart, variance in ((0.1, 0.5**2), (3.0, 3.0**2 / 2)):
+        difference = evaluation.paired(image + [[0], [apart]], image, seed_spread=0.5)
+        assert difference.high - difference.low == pytest.approx(2 * normal * (variance / 2 + 0.5**2) ** 0.5)
+        low, high = evaluation.mean_interval(0 * image + [[0], [apart]], seed_spread=0.5)
+        assert high - low == pytest.approx(2 * normal * (variance / 2) ** 0.5)
+
+
+def test_the_spread_that_is_stated():
+    losses = np.full(5, 3.0), np.full(5, 4.0)
+    mean = (12.5) ** 0.5
+    for test_set, annealed, share in (
+        ("clean", False, 0.05),
+        ("validation", True, 0.025),
+        ("speckle", False, 0.25),
+        ("speckle", True, 0.06),
+    ):
+        assert evaluation.seed_spread(test_set, "loss", *losses, annealed=annealed) == pytest.approx(share * mean)
+        spread = evaluation.seed_spread(test_set, "accuracy", *losses, annealed=annealed)
+        assert spread == (0.02 if test_set == "speckle" else 0.01)
+
+
 def test_seeds_of_the_same_networks_are_paired():
     levels, image = np.array([[0.0], [2.0], [4.0]]), np.random.default_rng(0).normal(0, 1, 300)
     apart, together = (
@@ -209,6 +233,7 @@ def test_seeds_of_the_same_networks_are_paired():
         ("accuracy", (3, 3), 0, 0.03, 0.07),
         ("accuracy", (5, 5), 0, 0.03, 0.07),
         ("accuracy", (1, 3), 0, 0.025, 0.075),
+        ("accuracy", (2, 2), 0, 0.02, 0.06),
         ("heavy loss", (3, 3), 0, 0.015, 0.06),
         ("accuracy", (1, 1), 0.05, 0.75, 0.95),
         ("accuracy", (3, 3), 0.03, 0.55, 0.8),
