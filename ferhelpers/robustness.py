@@ -47,7 +47,7 @@ def six_sets(runs: Runs) -> pd.DataFrame:
         ]
     index = [name.replace("_", " ") for name in TEST_SETS] + ["mean of the five", "PrivateTest, clean"]
     table = pd.DataFrame(columns, index=pd.Index(index, name="test set"))
-    seeds = {runs.label(name): len(runs[name]) for name in runs.first()}
+    seeds = {runs.label(name): str(len(runs[name])) for name in runs.first()}
     table.loc["seeds"] = [seeds.get(column, "-") for column in table]
     return table
 
