@@ -105,10 +105,8 @@ def answer() -> str:
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
     note = "*In the table and first sentence, each distortion is on its fifth of the images; elsewhere, on all.*"
     figure = f"![Accuracy by severity of distortion, by training images]({FIGURE.relative_to(ROOT)})"
-    one_view, best = (
-        shipped.card()["scores"]["clean/one view"]["accuracy"],
-        robustness.best_reported().accuracy["clean"],
-    )
+    one_view = shipped.card()["scores"]["clean/one view"]["accuracy"]
+    best = robustness.best_reported().accuracy["clean"]
     sentences = [
         *claims.answer(full, short),
         *robustness.answer(robust),

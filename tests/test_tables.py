@@ -84,9 +84,8 @@ def test_seeds_give_their_mean_and_a_wider_interval():
     low, mean, high = here(FakeRun(0.6))
     lower, mean_of_three, higher = here(FakeRun(0.5), FakeRun(0.6), FakeRun(0.7))
     assert mean == mean_of_three == 0.6 and lower < low - 0.02 and higher > high + 0.02
-    assert (
-        here(FakeRun(0.1), FakeRun(0.2), FakeRun(0.3))[0] == 0
-    )  # so far apart that the interval would leave what is possible
+    # So far apart that the interval would leave what is possible.
+    assert here(FakeRun(0.1), FakeRun(0.2), FakeRun(0.3))[0] == 0
 
 
 def here(*seeds):
