@@ -42,9 +42,14 @@ def comparisons(
         a, b = (runs.per_image(name, test_set, metric) for name in (better, worse))
         sides = (a, b) if metric == "accuracy" else (share * b, a)
         label = f"{runs.label(better)} against {runs.label(worse)} on {test_set}"
-        spread = evaluation.seed_spread(test_set, metric, *sides, annealed=runs.annealed(better, worse))
-        results[label] = evaluation.paired(*sides, seed_spread=spread)
+        results[label] = _difference(runs, (better, worse), test_set, metric, *sides)
     return results
+
+
+def _difference(runs: Runs, names: tuple[str, str], test_set: str, metric: str, a, b) -> Difference:
+    """`evaluation.paired` of these values of two networks, with the spread between seeds that is stated for them."""
+    spread = evaluation.seed_spread(test_set, metric, a, b, annealed=runs.annealed(*names))
+    return evaluation.paired(a, b, seed_spread=spread)
 
 
 def clear(differences: Collection[Difference], lacking: int = 0) -> tuple[int, int]:
@@ -79,8 +84,7 @@ def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
         row = {"test set": test_set}
         for metric in DIGITS:
             a, b = (runs.per_image(name, test_set, metric) for name in (first, second))
-            spread = evaluation.seed_spread(test_set, metric, a, b, annealed=runs.annealed(first, second))
-            difference = evaluation.paired(a, b, seed_spread=spread)
+            difference = _difference(runs, (first, second), test_set, metric, a, b)
             row |= {
                 f"{metric}: {runs.label(first)}": a.mean(),
                 f"{metric}: {runs.label(second)}": b.mean(),
@@ -112,8 +116,7 @@ def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
     for test_set in TEST_SETS:
         a, b = (_losses(runs[name], test_set) for name in (first, second))
         gap, _, best = a.mean(axis=(1, 2)) - b.mean(axis=(1, 2))
-        spread = evaluation.seed_spread(test_set, "loss", a[1], b[1], annealed=runs.annealed(first, second))
-        left = evaluation.paired(a[1], b[1], seed_spread=spread)
+        left = _difference(runs, (first, second), test_set, "loss", a[1], b[1])
         rows.append(
             {
                 "test set": test_set,
