@@ -85,13 +85,15 @@ def network(run: Path | None = None) -> Network:
         run: the folder of a run with its model.keras, such as outputs/fast/runs/cnn2-...
     """
     if run is None:
-        model, temperature = shipped.load(), shipped.card()["temperature"]
+        model, temperature, views = shipped.load(), shipped.card()["temperature"], True
     else:
-        model, temperature = Run(run).model(), calibration.run_temperature(Run(run))
+        stored = Run(run)
+        model, temperature, views = stored.model(), calibration.run_temperature(stored), stored.views
     function = backend.inference(model)
 
     def logits(images: np.ndarray) -> np.ndarray:
-        return np.mean([np.asarray(function(view[..., None])) for view in robust.views(images)], axis=0)
+        seen = robust.views(images) if views else [images]
+        return np.mean([np.asarray(function(view[..., None])) for view in seen], axis=0)
 
     return Network(model, logits, temperature)
 

@@ -2,7 +2,7 @@
 
     runs/cnn2-dropout0.65-unit-augmented-55epochs-seed0-1f0c2ab94d31/
         config.json      format, experiment, key, command, data (provenance), environment (versions, hardware,
-                         precision), chosen images
+                         precision), parameters (how many), chosen images
         history.csv      one line an epoch
         predictions.npz  logits (float16) of every test set and of the validation images, and their labels
         metrics.json     what evaluation.scores makes of them
@@ -93,6 +93,11 @@ class Run(Predictions):
     def arrays(self) -> dict[str, np.ndarray]:
         """What predictions.npz holds (see Predictions)."""
         return self._arrays("predictions.npz")
+
+    @property
+    def views(self) -> bool:
+        """Whether its logits are means over the four `robust.views` of an image: where it has a recipe."""
+        return bool(self.config["experiment"].get("recipe"))
 
     @property
     def layers(self) -> list[str]:
@@ -240,6 +245,10 @@ class Runs(dict[str, list[Run]]):
         """float64 (seeds, N): whether each image of a whole test set is recognised ("accuracy"), or its "loss"."""
         measure = evaluation.MEASURES[metric]
         return np.array([measure(*evaluation.predictions(run, test_set)) for run in self[name]], dtype=np.float64)
+
+    def mean(self, name: str, test_set: str, metric: str) -> float:
+        """The metric of an experiment on a whole test set, mean over its seeds."""
+        return float(self.per_image(name, test_set, metric).mean())
 
     def recalls(self, name: str, test_set: str = "clean") -> np.ndarray:
         """float64 (7,): recall of each class on a whole test set, mean over seeds; NaN without images."""

@@ -24,10 +24,11 @@ def measure(source: str) -> pd.DataFrame:
     public, rows = data.load(source).public, []
     for run in Results(HERE / "fer2013").runs:
         if (run.folder / "model.keras").exists():
-            model = run.model()
+            model, views = run.model(), run.views
             for name in distortions.NAMES[1:]:
                 for seed in SEEDS:
-                    logits = training.predict(model, distortions.apply(name, public.images, seed=seed))
+                    images = distortions.apply(name, public.images, seed=seed)
+                    logits = training.predict(model, images, views)
                     accuracy = evaluation.accuracy(logits, public.labels)
                     loss = evaluation.cross_entropy(logits, public.labels)
                     rows.append((run.folder.name, name, seed, round(accuracy, 4), round(loss, 4)))

@@ -268,7 +268,7 @@ def test_without_the_detector_a_photo_is_refused_and_a_cropped_face_is_not(monke
 def test_a_stored_run_can_be_asked(tmp_path, faces):
     run = training.train(Experiment(blocks=1, width=0.1, epochs=1), faces, Store(tmp_path, "command"))
     (face,) = photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
-    logits = training.predict(run.model(), faces.public.images[:1], views=True)
+    logits = training.predict(run.model(), faces.public.images[:1])  # one view, as this run was tested
     expected = special.softmax(logits[0] / calibration.run_temperature(run))
     np.testing.assert_allclose(face.probabilities, expected, atol=2e-3)
     assert photo.heat([face], run.folder).shape == (1, 48, 48, 3)
