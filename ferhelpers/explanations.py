@@ -48,11 +48,10 @@ def grid(
     return rows, titles
 
 
-def black_quarter(runs: Runs, dataset: Dataset, layer: str) -> pd.DataFrame:
+def black_quarter(runs: Runs, layer: str) -> pd.DataFrame:
     """Does a network look at the quarter that was blacked out? The report says so of its baseline.
 
     Args:
-        dataset: the one that the networks were tested on.
         layer: name of a convolution, whose stored maps count.
 
     Returns:
@@ -67,12 +66,12 @@ def black_quarter(runs: Runs, dataset: Dataset, layer: str) -> pd.DataFrame:
     """
     if not runs.first():
         return runs.not_run(*runs)
-    half, rows = IMAGE_SIZE // 2, []
+    rows = []
     for name, run in runs.first().items():
         if layer not in run.layers:
             raise InputError(f"{name} has no maps of {layer}; it has those of {', '.join(run.layers)}")
-        faces = distortions.test_sets(dataset)["occlusion"].take(run.chosen).images
-        black = (faces == 0).reshape(-1, 2, half, 2, half).all(axis=(2, 4)).repeat(half, axis=1).repeat(half, axis=2)
+        white = np.full((len(run.labels("clean")), IMAGE_SIZE, IMAGE_SIZE), 255, np.uint8)
+        black = distortions.apply("occlusion", white)[run.chosen] == 0  # the same quarters, whatever the pixels
         maps = np.stack([resize(run.heatmaps(layer, test_set)) for test_set in ("occlusion", "clean")])
         heat, in_black = maps.sum(axis=(2, 3)), (maps * black).sum(axis=(2, 3))
         warm = heat.all(axis=0)

@@ -42,10 +42,10 @@ def test_heat_in_the_black_quarter_beside_the_heat_there_before(faces):
         return np.stack([share * quarter + (1 - share) / 3 * ~quarter for share, quarter in zip(shares, black)])
 
     run = Stored(maps(0.25, 0.2, 0.3, 0.25), maps(0.5, 0.6, 0.7, 0.0) * np.array([1, 1, 1, 0])[:, None, None])
-    (row,) = explanations.black_quarter(Runs(baseline=[run]), faces, "conv").to_dict("records")
+    (row,) = explanations.black_quarter(Runs(baseline=[run]), "conv").to_dict("records")
     difference = stats.ttest_rel([0.5, 0.6, 0.7], [0.25, 0.2, 0.3])
     low, high = difference.confidence_interval()
     assert (row["network"], row["faces"], row["95 % interval"]) == ("baseline", 3, f"{low:+.3f} to {high:+.3f}")
     assert row["heat in the black quarter"] == pytest.approx(0.6) and row["difference"] == pytest.approx(0.35)
     assert row["in that quarter of the whole face"] == pytest.approx(0.25)
-    assert set(explanations.black_quarter(Runs(baseline=[]), faces, "conv").result) == {"not run"}
+    assert set(explanations.black_quarter(Runs(baseline=[]), "conv").result) == {"not run"}
