@@ -43,7 +43,7 @@ SHARED = {
     "BATCH_SIZE": (int, lambda v: 1 <= v <= 4096, "1 to 4096"),
     "PRECISION": (str, lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     "ROBUST_EPOCHS": (int, lambda v: 1 <= v <= 10_000, "1 to 10000"),
-    "ROBUST_WIDTH": (float, lambda v: 0 < v <= 4, "more than 0 and at most 4"),
+    "ROBUST_WIDTH": (float, lambda v: 0 < v <= 2, "more than 0 and at most 2"),
     "ROBUST_BATCH_SIZE": (int, lambda v: 1 <= v <= 1024, "1 to 1024"),
     "WEIGHTS": (str, bool, "none, imagenet or the path of a weights file"),
 }

@@ -125,6 +125,7 @@ def test_a_weights_file_counts_by_its_content(tmp_path):
         ({"validation": "none"}, "validation is 'none'"),
         ({"wiring": "listing", "blocks": 4}, "blocks is 4; set blocks to 5"),
         ({"weights": "imagenet"}, "weights start EfficientNet only"),
+        ({"architecture": "resnet", "weights": "imagenet"}, "weights start EfficientNet only"),
         ({"architecture": "efficientnetb0", "augmentation": True}, "augmentation is a layer of the CNNs"),
         ({"architecture": "efficientnet_lite0", "frozen": True}, "frozen keeps the ImageNet weights"),
         ({"architecture": "efficientnetb0", "weights": "imagenet", "frozen": True}, "frozen keeps the ImageNet"),
