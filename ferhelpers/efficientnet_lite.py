@@ -38,7 +38,7 @@ def features(images: KerasTensor, drop_connect: float = 0.2) -> KerasTensor:
 
     Args:
         images: symbolic, (N, H, W, 3), pixels 0..255.
-        drop_connect: how often an image skips a block in training: from 0 at the first block up to this at the last.
+        drop_connect: how often an image skips a block in training; block k of 16, from 0, is skipped k/16 as often.
 
     Returns:
         Symbolic, (N, 1280), the average-pooled features. The weights are in the order of `imagenet_weights`.

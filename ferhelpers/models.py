@@ -1,4 +1,4 @@
-"""The study's networks: the CNN family of the report, EfficientNetB0 and EfficientNet-Lite0, functional and flat.
+"""The study's networks, functional and flat: the report's CNNs, EfficientNetB0 and -Lite0, a small residual network.
 
 Every network takes images (N, 48, 48, 1) with pixels 0..255 and returns logits (N, 7); the softmax is in the loss. What
 a network does with the pixels first (augment, rescale) is part of it. Flat means that every layer is reached by

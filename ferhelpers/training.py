@@ -70,8 +70,9 @@ def train(
 ) -> Run:
     """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
 
-    Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1). The order of the images,
-    dropout and augmentation of an epoch depend on (seed, epoch) alone, so a resumed training is the undisturbed one.
+    Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1); with a recipe, that of
+    `robust`. The order of the images, dropout and augmentation of an epoch depend on (seed, epoch) alone, so a resumed
+    training is the undisturbed one.
 
     Args:
         name: what progress lines call it.
@@ -123,7 +124,7 @@ def training_and_validation(experiment: Experiment, dataset: Dataset) -> tuple[S
 
 
 def build(experiment: Experiment, images: int = 0) -> keras.Model:
-    """The experiment's network, freshly initialised from its seed, compiled with the report's optimiser.
+    """The experiment's network, freshly initialised from its seed, compiled with its optimiser and loss.
 
     Args:
         images: how many it is trained on; only a cosine depends on it.
@@ -152,7 +153,7 @@ def build(experiment: Experiment, images: int = 0) -> keras.Model:
 
 
 def _rate(experiment: Experiment, images: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Adam's learning rate by step."""
+    """The learning rate by step."""
     schedules = keras.optimizers.schedules
     if experiment.annealing == "none":
         return schedules.InverseTimeDecay(experiment.learning_rate, 1, experiment.decay)
