@@ -11,7 +11,7 @@ all seeds of one, the rest is luck. The columns of the CSV:
                     heavy loss (6 times, as under salt and pepper); curve (epochs that resemble their neighbours)
     seeds           of each network, or curves
     spread          between seeds, over all possible images: standard deviation of accuracies, or as a share of the loss
-    stated          `seed_spread` over the true spread, with one or two seeds
+    stated          `spread` of `paired` over the true one, with one or two seeds
     correlation     of neighbouring epochs
     difference      the true one: of accuracies, as a share of the loss, or in standard deviations of an epoch
     rate            share of simulations with p < 0.05; of `mean_interval`: whose interval misses the mean
@@ -71,7 +71,7 @@ def paired(kind, seeds, spread, stated=1.0, difference=0.0, *, simulations, rng)
     p_values, means = [], []
     for _ in range(simulations):
         networks = values(kind, seeds, spread, difference, rng)
-        p_values.append(evaluation.paired(*networks, seed_spread=stated * spread).p)
+        p_values.append(evaluation.paired(*networks, spread=stated * spread).p)
         means.append([network.mean(axis=1) for network in networks])
     alone = stats.ttest_ind(*np.swapaxes(means, 0, 1), axis=1).pvalue if several else None
     return {
@@ -91,7 +91,7 @@ def mean_interval(kind, seeds, spread, *, simulations, rng) -> dict:
     mean, missed = ACCURACY if kind == "accuracy" else 1.0, 0
     for _ in range(simulations):
         network, _ = values(kind, (seeds, 1), spread, 0.0, rng)
-        low, high = evaluation.mean_interval(network, seed_spread=spread)
+        low, high = evaluation.mean_interval(network, spread)
         missed += not low <= mean <= high
     stated = 1.0 if seeds < evaluation.FEWEST else np.nan
     row = {"function": "mean_interval", "values": kind, "seeds": seeds, "spread": spread, "stated": stated}

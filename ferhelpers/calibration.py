@@ -16,6 +16,7 @@ import numpy as np
 from scipy import optimize, special
 
 from ferhelpers import evaluation
+from ferhelpers.data import CLASSES
 from ferhelpers.runs import Run
 
 TEMPERATURES = (0.05, 10_000.0)
@@ -61,4 +62,4 @@ def calibration_error(logits, labels) -> float:
 def brier(logits, labels) -> float:
     """Brier score, 0..2: squared distance of the predicted probabilities from the truth, summed over the classes."""
     probabilities = special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
-    return float(((probabilities - np.eye(evaluation.CLASS_COUNT)[labels]) ** 2).sum(axis=1).mean())
+    return float(((probabilities - np.eye(len(CLASSES))[labels]) ** 2).sum(axis=1).mean())

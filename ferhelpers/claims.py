@@ -29,8 +29,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ferhelpers import defects, distortions, evaluation
-from ferhelpers.comparisons import OTHERWISE, clear, comparisons
+from ferhelpers import comparisons, defects, distortions, evaluation
+from ferhelpers.comparisons import OTHERWISE, clear
 from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 from ferhelpers.evaluation import FEWEST, RECALL_SPREAD, Difference
@@ -255,7 +255,7 @@ def _final_network(runs: Runs, short: Runs) -> str:
     schedule += f", with {width:.0%} of its filters" * (width != 1)
     cells = []
     for test_set, images in (("clean", "clean"), ("distorted_overall", "distorted")):
-        accuracy = trained.per_image(FINAL, test_set, "accuracy").mean()
+        accuracy = trained.mean(FINAL, test_set, "accuracy")
         report = published_value(FINAL, test_set, "accuracy")
         whose = "report" if test_set == "clean" else "report's mean"
         cells.append(f"{accuracy:.1%} of the {images} images ({whose}: {report:.1%})")
@@ -273,7 +273,7 @@ def _counts(runs: Runs, short: Runs) -> str:
         supported, contradicted, undecided = counts = [frame[column].str.startswith(word).sum() for word in JUDGED]
         if any(counts):
             parts.append(
-                f"trainings on {schedule} ({_seeds(judges.only(*_networks()))}): {supported} supported, "
+                f"trainings on {schedule} ({_seeds(judges.only(*networks()))}): {supported} supported, "
                 f"{contradicted} contradicted, {undecided} undecided, {len(frame) - sum(counts)} not judged"
             )
     if not parts:
@@ -295,14 +295,14 @@ def _own_numbers() -> str:
     )
 
 
-def _networks() -> list[str]:
+def networks() -> list[str]:
     """The networks that the claims are about."""
     return list(dict.fromkeys(itertools.chain(*(claim.names for claim in CLAIMS))))
 
 
 def _comparable(runs: Runs) -> Runs:
     """Runs on FER-2013 that started as the report's (EfficientNet from pre-trained weights), all of one schedule."""
-    trained = runs.on_fer2013().only(*_networks())
+    trained = runs.on_fer2013().only(*networks())
     if not trained.one_schedule(*trained):
         return Runs()
     return trained.where(
@@ -393,16 +393,12 @@ def _pairs(claim: Claim) -> list[tuple[str, str, str]]:
 
 def _ordered(claim: Claim, runs: Runs) -> Judgement | None:
     """Is the first network of every pair better on every test set? None where no pair was run."""
-
-    def measured(name: str, test_set: str, metric: str) -> float:
-        return float(runs.per_image(name, test_set, metric).mean())
-
     pairs = [pair for pair in _pairs(claim) if runs[pair[0]] and runs[pair[1]]]
     if not pairs:
         return None
-    results = comparisons(runs, pairs, claim.rule, claim.share)
+    results = comparisons.differences(runs, pairs, claim.rule, claim.share)
     verdict = judge(results.values(), lacking=len(_pairs(claim)) - len(pairs))
-    return Judgement(_told(claim, measured, pairs), verdict, _evidence(results, claim.rule, claim.share))
+    return Judgement(_told(claim, runs.mean, pairs), verdict, _evidence(results, claim.rule, claim.share))
 
 
 def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tuple[str, str, str]]) -> str:
@@ -420,9 +416,11 @@ def _told(claim: Claim, value: Callable[[str, str, str], float], pairs: list[tup
         return " against ".join(f"{number:.{digits}f}" for number in values.values())
     if any(better != first for better, _ in claim.networks):
         return "; ".join(f"{NETWORKS[name]}: {values[name]:.{digits}f}" for name in NETWORKS if name in values)
-    best, second, *_ = sorted(values, key=values.get, reverse=True)
+    superlative, highest = ("most accurate", True) if metric == "accuracy" else ("lowest loss", False)
+    best, second, *_ = sorted(values, key=values.get, reverse=highest)
     other = second if best == first else first  # the claimed network, if it is not the best
-    return f"most accurate: {NETWORKS[best]}, {values[best]:.3f}; {NETWORKS[other]}: {values[other]:.3f}"
+    of_best, of_other = (f"{values[name]:.{digits}f}" for name in (best, other))
+    return f"{superlative}: {NETWORKS[best]}, {of_best}; {NETWORKS[other]}: {of_other}"
 
 
 def _easiest_distortion(claim: Claim, runs: Runs) -> Judgement:
@@ -437,7 +435,7 @@ def _easiest_distortion(claim: Claim, runs: Runs) -> Judgement:
     for other, of_other in values.items():
         sides = (best, of_other) if metric == "accuracy" else (of_other, best)
         spread = evaluation.seed_spread(easiest, metric, *sides, annealed=runs.annealed(name))
-        results[f"{easiest} against {other}"] = evaluation.paired(*sides, seed_spread=spread, same_networks=enough)
+        results[f"{easiest} against {other}"] = evaluation.paired(*sides, spread, same_networks=enough)
     return Judgement(_best_of(means, metric), judge(results.values()), _evidence(results, metric))
 
 
@@ -506,7 +504,7 @@ def _overfits_less(claim: Claim, runs: Runs) -> Judgement:
     )
     spread = evaluation.seed_spread("validation", "loss", *validation, annealed=runs.annealed(*claim.names))
     this_run = f"validation - training loss: baseline {baseline.mean():+.2f}, final {final.mean():+.2f}"
-    difference = evaluation.paired(baseline, final, seed_spread=spread)
+    difference = evaluation.paired(baseline, final, spread)
     verdict, (low, high) = judge([difference]), evaluation.mean_interval(baseline, spread)
     shown = f"gap of the baseline - gap of the final network: {_shown(difference, 'loss')}"
     evidence = f"{shown}; dropout 0.65 raises the training loss, and so shrinks the gap"
@@ -528,8 +526,8 @@ def _disgust_never_recognised(claim: Claim, runs: Runs) -> Judgement:
     return Judgement(
         f"{called[images].sum():.3g} of {images.sum()} images recognised{', mean over seeds' * (len(runs[name]) > 1)}",
         SUPPORTED if not called[images].any() else CONTRADICTED if p < 0.05 else UNDECIDED,
-        f"of {np.sum(~images):,} other faces {table[1][0]} are called disgust, too; "
-        f"p {p:.2g} that both are as often (Fisher's exact test)",
+        f"{table[1][0]} of {np.sum(~images):,} other faces are called disgust, too; "
+        f"p {p:.2g} that disgust is called so no more often (Fisher's exact test)",
     )
 
 
@@ -538,9 +536,7 @@ def _five_classes_better(claim: Claim, runs: Runs) -> Judgement:
     (test_set,), labels = claim.test_sets, runs.labels(*claim.test_sets, *claim.names)
     final, baseline = (runs.per_image(name, test_set, "accuracy") for name in claim.names)
     present = [c for c in range(len(CLASSES)) if np.sum(labels == c) >= 2]
-    differences = [
-        evaluation.paired(final[:, labels == c], baseline[:, labels == c], seed_spread=RECALL_SPREAD) for c in present
-    ]
+    differences = [evaluation.paired(final[:, labels == c], baseline[:, labels == c], RECALL_SPREAD) for c in present]
     better, worse = clear(differences)
     return Judgement(
         f"more correct in {sum(difference.value > 0 for difference in differences)} of {len(present)} classes",
@@ -556,8 +552,8 @@ def _lead_of_fear_and_sad(claim: Claim, runs: Runs) -> Judgement:
     first, second = (runs.per_image(name, test_set, "accuracy") for name in claim.names)
     those = np.isin(labels, [CLASSES.index("fear"), CLASSES.index("sad")])
     signs = np.where(those, 1, -1)
-    more = evaluation.paired(signs * first, signs * second, seed_spread=RECALL_SPREAD)
-    (lead,) = comparisons(runs, _pairs(claim), "accuracy").values()
+    more = evaluation.paired(signs * first, signs * second, RECALL_SPREAD)
+    lead = comparisons.difference(runs, claim.names, test_set, "accuracy")
     gains = first.mean(axis=0) - second.mean(axis=0)
     return Judgement(
         f"fear and sad: {gains[those].sum():+.0f} images; the other classes: {gains[~those].sum():+.0f}",

@@ -20,7 +20,7 @@ from ferhelpers.runs import NOT_RUN, Run, Runs
 OTHERWISE = "trained otherwise"
 
 
-def comparisons(
+def differences(
     runs: Runs, pairs: Iterable[tuple[str, str, str]], metric: str, share: float = 1.0
 ) -> dict[str, Difference]:
     """Compare networks on whole test sets.
@@ -38,31 +38,42 @@ def comparisons(
     """
     results = {}
     for better, worse, test_set in pairs:
-        runs.labels(test_set, better, worse)
         a, b = (runs.per_image(name, test_set, metric) for name in (better, worse))
         sides = (a, b) if metric == "accuracy" else (share * b, a)
         label = f"{runs.label(better)} against {runs.label(worse)} on {test_set}"
-        results[label] = _difference(runs, (better, worse), test_set, metric, *sides)
+        results[label] = difference(runs, (better, worse), test_set, metric, sides)
     return results
 
 
-def _difference(runs: Runs, names: tuple[str, str], test_set: str, metric: str, a, b) -> Difference:
-    """`evaluation.paired` of these values of two networks, with the spread between seeds that is stated for them."""
-    spread = evaluation.seed_spread(test_set, metric, a, b, annealed=runs.annealed(*names))
-    return evaluation.paired(a, b, seed_spread=spread)
+def difference(
+    runs: Runs, two: tuple[str, str], test_set: str, metric: str, sides: tuple[np.ndarray, np.ndarray] | None = None
+) -> Difference:
+    """The first network less the second on a whole test set, with the spread between seeds that is stated for them.
+
+    Args:
+        metric: "accuracy" or "loss".
+        sides: (seeds, N) each, where other values than the metric of the two are compared.
+
+    Raises:
+        InputError: the two were tested on different images.
+    """
+    runs.labels(test_set, *two)
+    a, b = sides or [runs.per_image(name, test_set, metric) for name in two]
+    spread = evaluation.seed_spread(test_set, metric, a, b, annealed=runs.annealed(*two))
+    return evaluation.paired(a, b, spread)
 
 
-def clear(differences: Collection[Difference], lacking: int = 0) -> tuple[int, int]:
+def clear(found: Collection[Difference], lacking: int = 0) -> tuple[int, int]:
     """How many are clearly positive, and how many clearly negative.
 
     That is: the 95 % interval lies on that side of 0, and p < 0.05 after Holm's correction over all of them and over
     others that are `lacking`, whose p is 1.
     """
     better = worse = 0  # by hand: statsmodels' multipletests collects Python's garbage at every call
-    for rank, difference in enumerate(sorted(differences, key=lambda difference: difference.p)):
-        if difference.p * (len(differences) + lacking - rank) > 0.05:
+    for rank, each in enumerate(sorted(found, key=lambda each: each.p)):
+        if each.p * (len(found) + lacking - rank) > 0.05:
             break
-        better, worse = better + (difference.low > 0), worse + (difference.high < 0)
+        better, worse = better + (each.low > 0), worse + (each.high < 0)
     return better, worse
 
 
@@ -83,14 +94,12 @@ def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
     for test_set in (*TEST_SETS, "private"):
         row = {"test set": test_set}
         for metric in DIGITS:
-            a, b = (runs.per_image(name, test_set, metric) for name in (first, second))
-            difference = _difference(runs, (first, second), test_set, metric, a, b)
+            change = difference(runs, (first, second), test_set, metric)
+            row |= {f"{metric}: {runs.label(name)}": runs.mean(name, test_set, metric) for name in (first, second)}
             row |= {
-                f"{metric}: {runs.label(first)}": a.mean(),
-                f"{metric}: {runs.label(second)}": b.mean(),
-                f"{metric}: difference": f"{difference.value:+.3f}",
-                f"{metric}: 95 % interval": f"{difference.low:+.3f} to {difference.high:+.3f}",
-                f"{metric}: p": f"{difference.p:.2g}",
+                f"{metric}: difference": f"{change.value:+.3f}",
+                f"{metric}: 95 % interval": f"{change.low:+.3f} to {change.high:+.3f}",
+                f"{metric}: p": f"{change.p:.2g}",
             }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -116,7 +125,7 @@ def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
     for test_set in TEST_SETS:
         a, b = (_losses(runs[name], test_set) for name in (first, second))
         gap, _, best = a.mean(axis=(1, 2)) - b.mean(axis=(1, 2))
-        left = _difference(runs, (first, second), test_set, "loss", a[1], b[1])
+        left = difference(runs, (first, second), test_set, "loss", (a[1], b[1]))
         rows.append(
             {
                 "test set": test_set,
@@ -159,11 +168,13 @@ def rankings(runs: Runs) -> pd.DataFrame:
         epochs = dict.fromkeys(runs.epochs(name) for name in two)
         row = {"networks": " and ".join(runs.label(name) for name in two), "epochs": ", ".join(epochs)}
         for metric in DIGITS:
-            cells = (OTHERWISE if all(runs[name] for name in two) else NOT_RUN,) * 3
-            if cells[0] == OTHERWISE and runs.one_schedule(*two):
-                differences = comparisons(runs, _report_ranking(two, metric), metric).values()
-                as_reported = sum(difference.value > 0 for difference in differences)
-                cells = f"{as_reported} of {len(differences)}", *clear(differences)
+            if not all(runs[name] for name in two):
+                cells = (NOT_RUN,) * 3
+            elif not runs.one_schedule(*two):
+                cells = (OTHERWISE,) * 3
+            else:
+                found = differences(runs, _report_ranking(two, metric), metric).values()
+                cells = f"{sum(each.value > 0 for each in found)} of {len(found)}", *clear(found)
             columns = f"{metric}: as in the report", f"{metric}: clearly", f"{metric}: clearly reversed"
             row |= zip(columns, cells)
         rows.append(row)

@@ -8,11 +8,17 @@ from scipy import stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
-from ferhelpers.experiments import network_of
+from ferhelpers.experiments import network_of, reading_of
 from ferhelpers.published import DIGITS, NETWORKS, by_network, pair, published, published_confusions
 from ferhelpers.runs import NOT_RUN, Run, Runs
 
 PUBLIC = sum(OFFICIAL_COUNTS["public"])  # images of the report's test set
+
+
+def tested_images(test_set: str) -> int:
+    """How many test images the report's numbers on a test set rest on: of a distortion, its section."""
+    part = distortions.section(test_set, PUBLIC) if test_set in distortions.NAMES else slice(0, PUBLIC)
+    return part.stop - part.start
 
 
 def confusion_check(runs: Runs) -> pd.DataFrame:
@@ -84,7 +90,7 @@ def overall_check() -> pd.DataFrame:
 
     Source: report, Tables 1 and 2.
     """
-    sizes = [part.stop - part.start for part in distortions.sections(PUBLIC)]
+    sizes = [tested_images(name) for name in distortions.NAMES]
     rows = []
     for table in ("1", "2"):
         lines = published(table).set_index("test_set")
@@ -150,8 +156,7 @@ def margins(tables: list[str]) -> pd.DataFrame:
     for table in tables:
         lines = published(table).sort_values("accuracy", ascending=False, kind="stable")
         best, test_set = lines.iloc[0], lines.test_set.iloc[0]
-        part = distortions.section(test_set, PUBLIC) if test_set in distortions.NAMES else slice(0, PUBLIC)
-        n = part.stop - part.start
+        n = tested_images(test_set)
         row = {"table": table, "test set": test_set, "images": n, "most accurate": NETWORKS[best.experiment]}
         for place, other in (("second", lines.iloc[1]), ("least", lines.iloc[-1])):
             low, high = evaluation.difference_interval(best.accuracy, n, other.accuracy, n)
@@ -182,10 +187,10 @@ def wording_check() -> pd.DataFrame:
             '4 and 5 blocks learn "nuances of the training set" and become "slightly less accurate"',
             f"1 to 5 blocks: {depth}",
         ),
-        ("8.2", 'under occlusion, dropout 0.65 is "4.2% more accurate" than 0.5', f"{more:.1f} points"),
+        ("8.2", 'Under occlusion, dropout 0.65 is "4.2% more accurate" than 0.5', f"{more:.1f} points"),
         (
             "9",
-            'under occlusion, the final network\'s loss is "almost half of the EfficientNet test loss"',
+            'Under occlusion, the final network\'s loss is "almost half of the EfficientNet test loss"',
             f"{share:.0%} of it",
         ),
     ]
@@ -209,14 +214,14 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
     numbers = by_network().xs("gaussian_noise", level="test_set")
     tables = pd.concat([published(table) for table in ("2", "5", "11", "17")])
     shown = set(tables.query("test_set == 'gaussian_noise'").experiment)
-    names = [name for name in runs if runs[name] and network_of(name) in shown]
+    names = [name for name in runs.first() if network_of(name) in shown]
     if not names:
-        return pd.DataFrame({"networks": ["all"], "result": [NOT_RUN]})
+        return runs.not_run(*runs)
     published_scores = [tuple(numbers.loc[network_of(name), list(DIGITS)]) for name in names]
     scores = {"the report's own numbers": published_scores}
     for reading in distortions.NOISE_READINGS:
         scores[reading] = [np.mean([_under_noise(run, reading) for run in runs[name]], axis=0) for name in names]
-    titles = [NETWORKS.get(name, name.replace("_", " ")) for name in names]
+    titles = [runs.label(network_of(name)) + f": {reading_of(name)}" * bool(reading_of(name)) for name in names]
     rows = []
     for reading, of_networks in scores.items():
         cells = {title: pair(*scores) for title, scores in zip(titles, of_networks)}

@@ -15,9 +15,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from ferhelpers import distortions
+from ferhelpers.data import CLASSES
 from ferhelpers.errors import InputError
 
-CLASS_COUNT = 7
 LAYOUTS = (  # test set, and how much of it: the report's section, a fifth of the images, or the whole
     ("clean", "whole"),
     ("private", "whole"),
@@ -40,15 +40,15 @@ CAP = np.log(1000)  # of an image's loss in a capped mean: the loss of a true cl
 
 def _checked(logits, labels):
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    if logits.ndim != 2 or logits.shape[1] != CLASS_COUNT or len(logits) == 0 or labels.shape != logits.shape[:1]:
+    if logits.ndim != 2 or logits.shape[1] != len(CLASSES) or len(logits) == 0 or labels.shape != logits.shape[:1]:
         raise InputError(
-            f"logits {logits.shape}, labels {labels.shape}: (N, {CLASS_COUNT}) and (N,) with N >= 1 are needed"
+            f"logits {logits.shape}, labels {labels.shape}: (N, {len(CLASSES)}) and (N,) with N >= 1 are needed"
         )
     if not np.isfinite(logits).all():
         image = np.flatnonzero(~np.isfinite(logits).all(axis=1))[0]
         raise InputError(f"logits of image {image} are not finite: the network diverged, lower its learning rate")
-    if labels.min() < 0 or labels.max() >= CLASS_COUNT:
-        raise InputError(f"labels run from {labels.min()} to {labels.max()}: they must lie in 0..{CLASS_COUNT - 1}")
+    if labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise InputError(f"labels run from {labels.min()} to {labels.max()}: they must lie in 0..{len(CLASSES) - 1}")
     return logits, labels.astype(np.intp)
 
 
@@ -80,7 +80,7 @@ def confusion(logits, labels) -> np.ndarray:
     Its trace over its sum equals the accuracy; that is asserted, because the report's matrices fail it.
     """
     logits, labels = _checked(logits, labels)
-    matrix = metrics.confusion_matrix(labels, logits.argmax(axis=1), labels=range(CLASS_COUNT))
+    matrix = metrics.confusion_matrix(labels, logits.argmax(axis=1), labels=range(len(CLASSES)))
     assert matrix.trace() == correct(logits, labels).sum() and matrix.sum() == len(labels)
     return matrix
 
@@ -89,7 +89,7 @@ def recall(logits, labels) -> np.ndarray:
     """Share of each class's images recognised: float (7,), NaN for a class without images."""
     logits, labels = _checked(logits, labels)
     return metrics.recall_score(
-        labels, logits.argmax(axis=1), labels=range(CLASS_COUNT), average=None, zero_division=np.nan
+        labels, logits.argmax(axis=1), labels=range(len(CLASSES)), average=None, zero_division=np.nan
     )
 
 
@@ -129,7 +129,7 @@ class Difference(NamedTuple):
     n: int  # images, or epochs
 
 
-def paired(a, b, seed_spread: float | None = None, same_networks: bool = False) -> Difference:
+def paired(a, b, spread: float, same_networks: bool = False) -> Difference:
     """Difference in mean of two networks' values on the same images.
 
     The model: a value is the mean of its network, plus a part of the seed, a part of the image, and a rest of its own.
@@ -139,26 +139,24 @@ def paired(a, b, seed_spread: float | None = None, same_networks: bool = False) 
     images: more seeds do not lower the part of the images. Interval and p are those of Student's t, its degrees of
     freedom by Welch and Satterthwaite.
 
-    Fewer than FEWEST seeds do not show how far seeds lie apart. Where both networks have so few, `seed_spread` says it
-    (but two seeds that lie further apart than that count as they are); where one has enough, theirs counts for both.
+    Fewer than FEWEST seeds do not show how far seeds lie apart. Where both networks have so few, `spread` says it (but
+    two seeds that lie further apart than that count as they are); where one has enough, theirs counts for both.
 
     Args:
         a, b: (N,) one value an image, such as `correct` or `losses`; or (seeds, N), one row a trained network.
-        seed_spread: standard deviation between seeds of a network's mean over all possible images, in the units of the
-            values, where neither network has FEWEST seeds (see `seed_spread`). Default: ACCURACY_SPREAD where all
-            values are 0 or 1, else LOSS_SPREAD of each network's mean. Seeds lie further apart on distorted images and
-            on those of one class: state it there. Stated at half its size, the test calls 11 to 24 % of equal networks
-            different; at its double, under 1 %. A spread that was measured on test images holds the rests, too: it is
-            on the safe side.
+        spread: standard deviation between seeds of a network's mean over all possible images, in the units of the
+            values, where neither network has FEWEST seeds (see `seed_spread`); 0 for the difference of these trained
+            networks. Stated at half its size, the test calls 4 to 30 % of equal networks different; at its double,
+            at most 2 %. A spread that was measured on test images holds the rests, too: it is on the safe side.
         same_networks: whether row by row a and b are of one trained network, on two versions of the images. With one
-            row the difference is that of this trained network, without a part of the seed.
+            row the difference is that of this trained network, without a part of the seed. `spread` is not used.
 
     Returns:
         Difference: mean(a) - mean(b), its 95 % interval, the p value of "no difference" (of `same_networks` with one
         row of 0 and 1: McNemar's exact test), and N. Where few images carry most of a mean, as in the losses under salt
-        and pepper, the test calls 2 to 4 % of equal networks different, not 5 %, and misses more of the true
-        differences; where they carry only one of the two means, it calls somewhat more than 5 % different. Error rates
-        by simulation: `benchmarks/error_rates.csv`.
+        and pepper, the test calls 2 to 5 % of equal networks different, and misses more of the true differences; where
+        they carry only one of the two means, it calls somewhat more than 5 % different. Error rates by simulation:
+        `benchmarks/error_rates.csv`.
 
     Raises:
         InputError: the values are not of the same images, or of fewer than two; or `same_networks` differ in number.
@@ -173,7 +171,7 @@ def paired(a, b, seed_spread: float | None = None, same_networks: bool = False) 
     if same_networks and len(a) != len(b):
         raise InputError(f"{len(a)} and {len(b)} trained networks: the same networks are needed on both sides")
     value, of_image = a.mean() - b.mean(), a.mean(axis=0) - b.mean(axis=0)
-    parts = _seeds([a - b], 0.0, least=2) if same_networks else _seeds([a, b], seed_spread)
+    parts = _seeds([a - b], 0.0, least=2) if same_networks else _seeds([a, b], spread)
     low, high, p = _student(value, [_images(of_image), *parts])
     if same_networks and len(a) == 1 and np.isin((a, b), (0, 1)).all():
         p = mcnemar([[np.sum(a * b), np.sum(a > b)], [np.sum(a < b), np.sum((a == 0) & (b == 0))]], exact=True).pvalue
@@ -200,28 +198,28 @@ def seed_spread(test_set: str, metric: str, *values: np.ndarray, annealed: bool)
     return (falling if annealed else constant) * float(np.sqrt(np.mean([of.mean() ** 2 for of in values])))
 
 
-def mean_interval(values, seed_spread: float | None = None) -> tuple[float, float]:
+def mean_interval(values, spread: float) -> tuple[float, float]:
     """95 % interval of one network's mean over all possible images and seeds, by the model of `paired`.
 
     Args:
         values: (N,) one value an image; or (seeds, N), one row a trained network.
-        seed_spread: of fewer than FEWEST seeds, as in `paired`; 0 for the mean of these trained networks.
+        spread: of fewer than FEWEST seeds, as in `paired`; 0 for the mean of these trained networks.
 
     Returns:
         (low, high); NaN where there is only one image. Where few images carry most of the mean, as in the losses under
-        salt and pepper and speckle, it is too narrow: it misses the mean in 7 to 10 % of simulations.
+        salt and pepper and speckle, it is too narrow: it misses the mean in 7 % of simulations.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if values.shape[1] < 2:
         return np.nan, np.nan
-    return _student(values.mean(), [_images(values.mean(axis=0)), *_seeds([values], seed_spread)])[:2]
+    return _student(values.mean(), [_images(values.mean(axis=0)), *_seeds([values], spread)])[:2]
 
 
 class _Part(NamedTuple):
     """One part of the variance of a mean."""
 
     variance: float
-    estimate: float  # that it was made from: its error is that of this one
+    estimate: float  # the variance that it was computed from: it has the sampling error of this one
     degrees: float  # of freedom of the estimate
 
 
@@ -231,7 +229,7 @@ def _images(of_image) -> _Part:
     return _Part(variance, variance, len(of_image) - 1)
 
 
-def _seeds(sides: list[np.ndarray], seed_spread: float | None, least: int = FEWEST) -> list[_Part]:
+def _seeds(sides: list[np.ndarray], spread: float, least: int = FEWEST) -> list[_Part]:
     """What the choice of seeds adds; each side (seeds, N) holds the values of one network."""
     several = [side for side in sides if len(side) >= least]
     if len(several) == 2:
@@ -241,9 +239,7 @@ def _seeds(sides: list[np.ndarray], seed_spread: float | None, least: int = FEWE
         return [_Part(*_between(several[0]) * share, len(several[0]) - 1)]
     parts = []
     for side in sides:
-        variance = (_spread(side) if seed_spread is None else seed_spread) ** 2
-        if len(side) > 1:
-            variance = max(variance, _between(side)[0])
+        variance = max(spread**2, _between(side)[0]) if len(side) > 1 else spread**2
         parts.append(_Part(variance / len(side), variance / len(side), np.inf))
     return parts
 
@@ -253,10 +249,6 @@ def _between(values) -> np.ndarray:
     observed = values.mean(axis=1).var(ddof=1)
     rest = (values.var(axis=0, ddof=1).mean() - observed) / (values.shape[1] - 1)
     return np.array((max(observed - rest, 0), observed))
-
-
-def _spread(values) -> float:
-    return ACCURACY_SPREAD if np.isin(values, (0, 1)).all() else LOSS_SPREAD * abs(values.mean())
 
 
 def _student(value, parts: list[_Part]) -> tuple[float, float, float]:
@@ -313,7 +305,7 @@ def rise(curves, plateau: tuple[int, int]) -> Difference:
 
 
 def predictions(run, test_set: str, layout: str = "whole") -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, 7) and labels (N,) of one of LAYOUTS, from a run as in `scores`."""
+    """Logits (N, 7) and labels (N,) of any test set of a run, or of one of LAYOUTS, from a run as in `scores`."""
     if test_set in distortions.NAMES and layout == "section":
         part = distortions.section(test_set, len(run.labels("sections")))
         return run.logits("sections")[part], run.labels("sections")[part]
@@ -340,7 +332,7 @@ def scores(run) -> pd.DataFrame:
         row = {"test_set": test_set, "layout": layout, "n": len(labels), "accuracy": share, "loss": of_images.mean()}
         row |= {"median_loss": np.median(of_images), "capped_loss": np.minimum(of_images, CAP).mean()}
         row["low"], row["high"] = accuracy_interval(share, len(labels))
-        row["loss_low"], row["loss_high"] = np.clip(mean_interval(of_images, seed_spread=0), 0, None)
+        row["loss_low"], row["loss_high"] = np.clip(mean_interval(of_images, 0), 0, None)
         rows.append(row)
     return pd.DataFrame(rows)
 

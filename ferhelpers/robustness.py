@@ -5,10 +5,12 @@ The networks are `experiments.diets`'s; whole test sets count. Runs that are mis
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
-from ferhelpers import calibration, distortions, evaluation
+from ferhelpers import calibration, comparisons, defects, distortions, evaluation
 from ferhelpers.data import CLASSES
 from ferhelpers.published import DIGITS, TEST_SETS, by_network, pair
 from ferhelpers.runs import Runs
@@ -24,17 +26,12 @@ def best_reported() -> pd.DataFrame:
     return pd.DataFrame({"accuracy": by_set.accuracy.max(), "loss": by_set.loss.min()}).loc[list(TEST_SETS)]
 
 
-def accuracy(runs: Runs, name: str, test_set: str) -> float:
-    """Mean over the seeds of a network's accuracy on a whole test set."""
-    return float(runs.per_image(name, test_set, "accuracy").mean())
-
-
 def six_sets(runs: Runs) -> pd.DataFrame:
     """Accuracy / loss on the report's six test sets, on the private split, and in the mean of the five distortions.
 
     Returns:
         DataFrame, one row a test set: test set, report's best, report's final, then each network that was run, mean
-        over its seeds; the last row counts these.
+        over its seeds. Last row: how many seeds.
     """
     numbers = {"report's best": best_reported(), "report's final": by_network().loc["final"].loc[list(TEST_SETS)]}
     numbers |= {runs.label(name): _whole(runs, name)[list(DIGITS)] for name in runs.first()}
@@ -42,13 +39,13 @@ def six_sets(runs: Runs) -> pd.DataFrame:
     for column, frame in numbers.items():
         frame.loc["mean of the five"] = frame.loc[list(distortions.NAMES)].mean()
         columns[column] = [
-            pair(frame.accuracy[row], frame.loss[row]) if row in frame.index else "-"
+            pair(frame.accuracy[row], frame.loss[row]) if row in frame.index else "–"
             for row in (*TEST_SETS, "mean of the five", "private")
         ]
     index = [name.replace("_", " ") for name in TEST_SETS] + ["mean of the five", "PrivateTest, clean"]
     table = pd.DataFrame(columns, index=pd.Index(index, name="test set"))
     seeds = {runs.label(name): str(len(runs[name])) for name in runs.first()}
-    table.loc["seeds"] = [seeds.get(column, "-") for column in table]
+    table.loc["seeds"] = [seeds.get(column, "–") for column in table]
     return table
 
 
@@ -60,7 +57,7 @@ def six_sets_in_words(runs: Runs) -> list[str]:
 
 
 def intervals(runs: Runs) -> pd.DataFrame:
-    """The 95 % interval of each accuracy of `six_sets`."""
+    """The 95 % interval of each accuracy of `six_sets`, but for the mean of the five."""
     columns = {}
     for name in runs.first():
         rows = _whole(runs, name)
@@ -71,12 +68,11 @@ def intervals(runs: Runs) -> pd.DataFrame:
 
 def severities(runs: Runs) -> pd.DataFrame:
     """Accuracy by the textbook's severity (0: clean): distortion, severity, network, accuracy."""
-    rows = [
-        (name, severity, runs.label(network), accuracy(runs, network, f"{name}/{severity}" if severity else "clean"))
-        for network in runs.first()
-        for name in distortions.NAMES
-        for severity in (0, *distortions.SEVERITIES)
-    ]
+    rows = []
+    for network, name in itertools.product(runs.first(), distortions.NAMES):
+        for severity in (0, *distortions.SEVERITIES):
+            test_set = f"{name}/{severity}" if severity else "clean"
+            rows.append((name, severity, runs.label(network), runs.mean(network, test_set, "accuracy")))
     return pd.DataFrame(rows, columns=["distortion", "severity", "network", "accuracy"])
 
 
@@ -92,19 +88,17 @@ def matrix(runs: Runs) -> pd.DataFrame:
 
     The five of the textbook are means over its severities; the others are in no training.
     """
+    kinds = {"clean": ["clean"]}
+    kinds |= {name: [f"{name}/{severity}" for severity in distortions.SEVERITIES] for name in distortions.NAMES}
+    kinds |= {name: [f"unseen/{name}"] for name in UNSEEN}
     table = {
         runs.label(network): {
-            "clean": accuracy(runs, network, "clean"),
-            **{
-                name: np.mean([accuracy(runs, network, f"{name}/{severity}") for severity in distortions.SEVERITIES])
-                for name in distortions.NAMES
-            },
-            **{name: accuracy(runs, network, f"unseen/{name}") for name in UNSEEN},
+            kind.replace("_", " "): np.mean([runs.mean(network, test_set, "accuracy") for test_set in of_kind])
+            for kind, of_kind in kinds.items()
         }
         for network in runs.first()
     }
-    frame = pd.DataFrame(table).T.rename(columns=lambda name: name.replace("_", " "))
-    return frame.rename_axis("network")
+    return pd.DataFrame(table).T.rename_axis("network")
 
 
 def matrix_in_words(runs: Runs, accuracies: pd.DataFrame) -> list[str]:
@@ -114,15 +108,15 @@ def matrix_in_words(runs: Runs, accuracies: pd.DataFrame) -> list[str]:
         if runs[name] and runs[A]:
             gains = accuracies.loc[runs.label(name), unseen] - accuracies.loc[runs.label(A), unseen]
             up = list(gains.index[gains > 0])
-            sure = sum(_change(runs, name, f"unseen/{kind}").low > 0 for kind in UNSEEN)
+            sure, _ = comparisons.clear([_change(runs, name, f"unseen/{kind}") for kind in UNSEEN])
             sentences.append(
                 f"Of the {len(gains)} kinds that no network saw in training, {runs.label(name)} is ahead of "
                 f"{runs.label(A)} on {len(up) or 'none'}{': ' * bool(up)}{', '.join(up)}. "
-                f"On {sure or 'none'} the lead is beyond chance (95 % interval)."
+                f"On {sure or 'none'} the lead is beyond chance (p < 0.05 after Holm's correction)."
             )
     for family in distortions.NAMES:
         kind, without = family.replace("_", " "), f"robust_without_{family}"
-        if runs[B] and runs.get(without):
+        if runs[B] and runs[without]:
             seen, left_out = (
                 f"{accuracies.loc[runs.label(name), kind]:.3f} by {runs.label(name)} (seeds: {len(runs[name])})"
                 for name in (B, without)
@@ -216,17 +210,17 @@ def _lead(runs: Runs, name: str) -> str:
 def _ahead(runs: Runs, name: str, of_all: str = "") -> str:
     """On how many test sets a network is more accurate, with a lower loss, than every network of the report.
 
-    For the interval of a lead the report's images are taken for others, as many: it gives no result of single images.
+    For the interval of a lead the report's images (of a distortion, its section) are taken for others: it gives no
+    result of single images.
     """
     scores, best = _whole(runs, name).loc[list(TEST_SETS)], best_reported()
     ahead = scores[(scores.accuracy > best.accuracy) & (scores.loss < best.loss)].accuracy
-    images = len(runs[name][0].labels("clean"))
-    unsure = ", ".join(
-        test_set.replace("_", " ")
-        for test_set, accuracy in ahead.items()
-        if evaluation.difference_interval(accuracy, images, best.accuracy[test_set], images)[0] <= 0
-    )
-    return f"{len(ahead)}{of_all}" + f" (perhaps by chance on {unsure})" * bool(unsure)
+    images, unsure = len(runs[name][0].labels("clean")), []
+    for test_set, accuracy in ahead.items():
+        reported = best.accuracy[test_set], defects.tested_images(test_set)
+        if evaluation.difference_interval(accuracy, images, *reported)[0] <= 0:
+            unsure.append(test_set.replace("_", " "))
+    return f"{len(ahead)}{of_all}" + f" (perhaps by chance on {', '.join(unsure)})" * bool(unsure)
 
 
 def _price(runs: Runs, name: str) -> str:
@@ -241,4 +235,4 @@ def _price(runs: Runs, name: str) -> str:
 
 def _change(runs: Runs, name: str, test_set: str) -> evaluation.Difference:
     """A network's accuracy less that of A, on a whole test set, with its 95 % interval."""
-    return evaluation.paired(*(runs.per_image(which, test_set, "accuracy") for which in (name, A)))
+    return comparisons.difference(runs, (name, A), test_set, "accuracy")

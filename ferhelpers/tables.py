@@ -14,7 +14,7 @@ import pandas as pd
 
 from ferhelpers import calibration, distortions, duplicates, evaluation
 from ferhelpers.data import CLASSES, Dataset
-from ferhelpers.experiments import network_of
+from ferhelpers.experiments import network_of, reading_of
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, pair, published
 from ferhelpers.runs import INTERVALS, NOT_RUN, Runs
 
@@ -171,7 +171,7 @@ def readings(runs: Runs) -> pd.DataFrame:
             here = six(runs, name)
             factors = np.exp(np.abs(np.log(here.loss / report.loss)))
             rows.append(
-                {"network": NETWORKS[network], "reading": name.removeprefix(f"{network}_").replace("_", ", ")}
+                {"network": NETWORKS[network], "reading": reading_of(name)}
                 | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **pairs(here)}
                 | {"distance: accuracy": f"{np.abs(here.accuracy - report.accuracy).mean():.3f}"}
                 | {"factor: loss": f"{factors.mean():.2f}"}
@@ -354,8 +354,8 @@ def accuracy_without(runs: Runs, dataset: Dataset) -> pd.DataFrame:
         dataset: the one that the networks were trained and tested on.
 
     Returns:
-        DataFrame, one row a network (its first seed) and split: network, test split, accuracy, images left, accuracy on
-        these, difference, accuracy on the images that are not left (NaN where there are none).
+        DataFrame, one row a network (its first seed) and split: network, test split, accuracy, images that Training
+        lacks, accuracy on these, difference, accuracy on the others (NaN where there are none).
     """
     images, rows = duplicates.find(dataset), []
     for name, (test_set, split) in itertools.product(runs, {"clean": "public", "private": "private"}.items()):

@@ -83,7 +83,9 @@ def test_the_reading_that_gives_the_report_s_numbers_comes_first():
         frame["distance: accuracy"][1] == pytest.approx(distance, abs=0.0005) and frame["distance: accuracy"][2] > 0.4
     )
     assert frame.columns[1:].tolist() == ["baseline", "2 blocks", "distance: accuracy", "distance: loss"]
-    assert defects.noise_readings(Runs(blocks_2=[])).to_dict("records") == [{"networks": "all", "result": "not run"}]
+    assert defects.noise_readings(Runs(blocks_2=[])).to_dict("records") == [
+        {"network": "2 blocks", "result": "not run"}
+    ]
 
 
 def test_the_best_constant_prediction_by_hand():

@@ -87,26 +87,26 @@ def test_interval_of_the_mean_of_one_trained_network():
     values = np.random.default_rng(0).exponential(2.0, 4000)
     error = 1.96 * values.std() / 4000**0.5
     interval = values.mean() - error, values.mean() + error
-    assert evaluation.mean_interval(values, seed_spread=0) == pytest.approx(interval, abs=0.002 * error)
-    assert np.isnan(evaluation.mean_interval([1.0])).all()
+    assert evaluation.mean_interval(values, 0) == pytest.approx(interval, abs=0.002 * error)
+    assert np.isnan(evaluation.mean_interval([1.0], 0)).all()
 
 
 def test_interval_of_a_mean_of_one_seed_holds_the_stated_spread():
     right = np.arange(400) < 220
-    errors = [(0.55 * 0.45 / 399 + spread**2) ** 0.5 for spread in (evaluation.ACCURACY_SPREAD, 0.05)]
-    for error, stated in zip(errors, ({}, {"seed_spread": 0.05})):
-        assert evaluation.mean_interval(right, **stated) == pytest.approx(
+    for spread in (0.01, 0.05):
+        error = (0.55 * 0.45 / 399 + spread**2) ** 0.5
+        assert evaluation.mean_interval(right, spread) == pytest.approx(
             (0.55 - 1.96 * error, 0.55 + 1.96 * error), rel=3e-3
         )
-    low, high = evaluation.mean_interval(np.full(400, 2.0))
-    assert (low, high) == pytest.approx((2 - 1.96 * 0.1, 2 + 1.96 * 0.1), rel=1e-4)  # LOSS_SPREAD of 2 is 0.1
+    low, high = evaluation.mean_interval(np.full(400, 2.0), 0.1)
+    assert (low, high) == pytest.approx((2 - 1.96 * 0.1, 2 + 1.96 * 0.1), rel=1e-4)
 
 
 def test_one_network_on_two_versions_of_the_images_by_mcnemar():
     both, only_a, only_b, neither = 50, 9, 1, 40
     a = np.repeat([1, 1, 0, 0], [both, only_a, only_b, neither])
     b = np.repeat([1, 0, 1, 0], [both, only_a, only_b, neither])
-    difference = evaluation.paired(a, b, same_networks=True)
+    difference = evaluation.paired(a, b, 0, same_networks=True)
     assert difference.value == pytest.approx(0.08)
     assert difference.p == pytest.approx(2 * (1 + 10) / 2**10)  # 0 or 1 of 10 heads, both sides
     error = ((0.1 - 0.08**2) / 99) ** 0.5
@@ -116,7 +116,7 @@ def test_one_network_on_two_versions_of_the_images_by_mcnemar():
 
 def test_one_network_on_two_versions_of_the_images_by_the_paired_t_test():
     a, noise = np.random.default_rng(0).normal(2, 3, 1000), np.random.default_rng(1).normal(0, 0.5, 1000)
-    difference, test = evaluation.paired(a, a + noise, same_networks=True), stats.ttest_rel(a, a + noise)
+    difference, test = evaluation.paired(a, a + noise, 0, same_networks=True), stats.ttest_rel(a, a + noise)
     assert difference.p == pytest.approx(test.pvalue)
     assert (difference.low, difference.high) == pytest.approx(test.confidence_interval())
 
@@ -124,40 +124,34 @@ def test_one_network_on_two_versions_of_the_images_by_the_paired_t_test():
 def test_two_networks_of_one_seed_differ_by_their_seeds_too():
     """Two points more of 1,000 images, 20 against 0: hardly by the choice of images, easily by that of seeds."""
     a, b = np.arange(1000) < 520, np.arange(1000) < 500
-    for stated, spread in (({}, evaluation.ACCURACY_SPREAD), ({"seed_spread": 0.02}, 0.02)):
+    for spread in (0.01, 0.02):
         error = (0.02 * 0.98 / 999 + 2 * spread**2) ** 0.5
-        difference = evaluation.paired(a, b, **stated)
+        difference = evaluation.paired(a, b, spread)
         assert (difference.low, difference.high) == pytest.approx((0.02 - 1.96 * error, 0.02 + 1.96 * error), rel=1e-2)
         assert difference.p == pytest.approx(2 * stats.norm.sf(0.02 / error), rel=1e-2) and difference.p > 0.05
-    assert evaluation.paired(a, b, seed_spread=0).p < 1e-5
-
-
-def test_the_default_spread_of_losses_is_a_share_of_their_means():
-    a, b = np.full(100, 4.0), np.full(100, 3.0)
-    assert evaluation.paired(a, b).p == pytest.approx(2 * stats.norm.sf(1 / (0.05 * 5)))  # 5: from 3 and 4
-    assert evaluation.paired(a, b, seed_spread=1).p == pytest.approx(2 * stats.norm.sf(1 / 2**0.5))
+    assert evaluation.paired(a, b, 0).p < 1e-5
 
 
 def test_paired_turns_with_its_arguments():
     a, b = np.random.default_rng(0).random((2, 3, 200))
-    difference, back = evaluation.paired(a, b), evaluation.paired(b, a)
+    difference, back = evaluation.paired(a, b, 0), evaluation.paired(b, a, 0)
     assert (difference.value, difference.low, difference.high) == pytest.approx((-back.value, -back.high, -back.low))
     assert difference.p == pytest.approx(back.p)
 
 
 def test_paired_without_any_spread():
     for values, result in (([0.3, 0.3], (0, 0, 0, 1, 2)), ([1.3, 1.3], (1, 1, 1, 0, 2))):
-        assert evaluation.paired(values, [0.3, 0.3], same_networks=True) == pytest.approx(result)
-        assert evaluation.paired(values, [0.3, 0.3], seed_spread=0) == pytest.approx(result)
-    half = stats.norm.ppf(0.975) * 2**0.5 * evaluation.ACCURACY_SPREAD
-    assert evaluation.paired([1, 0], [1, 0]) == pytest.approx((0, -half, half, 1, 2))
+        for same in (False, True):
+            assert evaluation.paired(values, [0.3, 0.3], 0, same_networks=same) == pytest.approx(result)
+    half = stats.norm.ppf(0.975) * 2**0.5 * 0.01
+    assert evaluation.paired([1, 0], [1, 0], 0.01) == pytest.approx((0, -half, half, 1, 2))
 
 
 def test_paired_over_seeds_is_welch_s_test_where_images_do_not_matter():
     """Each image shifts both networks alike, and a seed shifts all images: only the means of the seeds differ."""
     rng = np.random.default_rng(0)
     image, a, b = rng.normal(0, 1, 400), rng.normal(0.3, 0.5, (4, 1)), rng.normal(0, 0.1, (3, 1))
-    difference = evaluation.paired(a + image, b + image)
+    difference = evaluation.paired(a + image, b + image, 0)
     test = stats.ttest_ind(a.ravel(), b.ravel(), equal_var=False)
     assert difference.p == pytest.approx(test.pvalue)
     assert (difference.low, difference.high) == pytest.approx(test.confidence_interval())
@@ -167,15 +161,16 @@ def test_paired_over_seeds_counts_images_once_and_the_rest_once():
     """Parts of seeds and images and a rest, all normal: the error of the difference is known."""
     rng = np.random.default_rng(0)
     a, b = (rng.normal(0, 0.2, 400) + rng.normal(0, 0.2, (200, 1)) + rng.normal(0, 4, (200, 400)) for _ in "ab")
-    difference = evaluation.paired(a, b)
+    difference = evaluation.paired(a, b, 0)
     error = (2 * (0.2**2 + 4**2 / 200) / 400 + 2 * 0.2**2 / 200) ** 0.5  # images; the rest; seeds
     assert difference.high - difference.low == pytest.approx(2 * 1.96 * error, rel=0.06)
-    low, high = evaluation.mean_interval(a)
+    low, high = evaluation.mean_interval(a, 0)
     assert high - low == pytest.approx(2 * 1.96 * (error**2 / 2) ** 0.5, rel=0.06)
     # Nothing but the rest: never less than that, however close the means of two seeds lie.
     a, b = (rng.normal(0, 4, (2, 400)) for _ in "ab")
     error = (2 * 4**2 / 2 / 400) ** 0.5
-    assert evaluation.paired(a, b).high - evaluation.paired(a, b).low >= 2 * 1.96 * error * 0.9
+    difference = evaluation.paired(a, b, 0)
+    assert difference.high - difference.low >= 2 * 1.96 * error * 0.9
 
 
 def test_a_single_seed_beside_several_has_their_spread():
@@ -183,18 +178,18 @@ def test_a_single_seed_beside_several_has_their_spread():
     image, levels = rng.normal(0, 1, 400), rng.normal(0, 0.5, (5, 1))
     error = levels.std(ddof=1) * (1 / 5 + 1) ** 0.5  # of a sixth one against the mean of five
     for a, b in ((image + levels, image), (image, image + levels)):
-        difference = evaluation.paired(a, b)
+        difference = evaluation.paired(a, b, 0)
         assert difference.high - difference.low == pytest.approx(2 * stats.t.ppf(0.975, 4) * error)
-        assert evaluation.paired(a, b, seed_spread=9) == difference  # it is known, so what is stated does not count
+        assert evaluation.paired(a, b, 9) == difference  # it is known, so what is stated does not count
 
 
 def test_two_seeds_have_the_stated_spread_or_their_own_if_that_is_larger():
     rng = np.random.default_rng(0)
     image, normal = rng.normal(0, 1, 400), stats.norm.ppf(0.975)
     for apart, variance in ((0.1, 0.5**2), (3.0, 3.0**2 / 2)):
-        difference = evaluation.paired(image + [[0], [apart]], image, seed_spread=0.5)
+        difference = evaluation.paired(image + [[0], [apart]], image, 0.5)
         assert difference.high - difference.low == pytest.approx(2 * normal * (variance / 2 + 0.5**2) ** 0.5)
-        low, high = evaluation.mean_interval(0 * image + [[0], [apart]], seed_spread=0.5)
+        low, high = evaluation.mean_interval(0 * image + [[0], [apart]], 0.5)
         assert high - low == pytest.approx(2 * normal * (variance / 2) ** 0.5)
 
 
@@ -215,15 +210,15 @@ def test_the_spread_that_is_stated():
 def test_seeds_of_the_same_networks_are_paired():
     levels, image = np.array([[0.0], [2.0], [4.0]]), np.random.default_rng(0).normal(0, 1, 300)
     apart, together = (
-        evaluation.paired(levels + image + 0.1, levels + image, same_networks=same) for same in (False, True)
+        evaluation.paired(levels + image + 0.1, levels + image, 0, same_networks=same) for same in (False, True)
     )
     assert apart.low < -1 < 1 < apart.high and apart.p > 0.5
     assert (together.low, together.high) == pytest.approx((0.1, 0.1)) and together.p < 0.01
     shifts = np.array([[0.1], [0.3], [0.2]])
-    shifted = evaluation.paired(levels + image + shifts, levels + image, same_networks=True)
+    shifted = evaluation.paired(levels + image + shifts, levels + image, 0, same_networks=True)
     assert shifted.p == pytest.approx(stats.ttest_1samp(shifts, 0).pvalue[0])
     with pytest.raises(InputError, match="3 and 2 trained networks"):
-        evaluation.paired(levels + image, levels[:2] + image, same_networks=True)
+        evaluation.paired(levels + image, levels[:2] + image, 0, same_networks=True)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +322,9 @@ def test_wrong_input_is_named(logits, labels, message):
 
 def test_paired_refuses_different_images():
     with pytest.raises(InputError, match="same two or more images"):
-        evaluation.paired(np.zeros(3), np.zeros(4))
+        evaluation.paired(np.zeros(3), np.zeros(4), 0)
     with pytest.raises(InputError, match="same two or more images"):
-        evaluation.paired(np.zeros(1), np.zeros(1))
+        evaluation.paired(np.zeros(1), np.zeros(1), 0)
 
 
 def test_scores_has_one_row_a_test_set():
