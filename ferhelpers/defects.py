@@ -9,7 +9,7 @@ from scipy import stats
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
 from ferhelpers.experiments import network_of, reading_of
-from ferhelpers.published import DIGITS, NETWORKS, by_network, pair, published, published_confusions
+from ferhelpers.published import DIGITS, NETWORKS, apart, by_network, pair, published, published_confusions
 from ferhelpers.runs import NOT_RUN, Run, Runs
 
 PUBLIC = sum(OFFICIAL_COUNTS["public"])  # images of the report's test set
@@ -206,8 +206,8 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
 
     Returns:
         DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy
-        and loss ("0.409 / 1.74") of each that was run; their mean distances from the report's. Where none was run, a
-        table that says so.
+        and loss ("0.409 / 1.74") of each that was run; how far they are from the report's (`published.apart`). Where
+        none was run, a table that says so.
 
     Source: report, Tables 2, 5, 11, 17 and section 5.1.
     """
@@ -225,8 +225,7 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
     rows = []
     for reading, of_networks in scores.items():
         cells = {title: pair(*scores) for title, scores in zip(titles, of_networks)}
-        accuracy, loss = np.abs(np.subtract(of_networks, published_scores)).mean(axis=0).round(3)
-        rows.append({"reading": reading, **cells, "distance: accuracy": accuracy, "distance: loss": loss})
+        rows.append({"reading": reading, **cells, **apart(of_networks, published_scores)})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)
 
 

@@ -63,6 +63,18 @@ def pair(accuracy: float, loss: float) -> str:
     return f"{accuracy:.{DIGITS['accuracy']}f} / {loss:.{DIGITS['loss']}f}"
 
 
+def apart(here, reported) -> dict[str, str]:
+    """How far scores are from the report's: the mean distance of accuracies, and the mean factor between losses.
+
+    Args:
+        here, reported: (n, 2), rows of accuracy and loss. The factor is at least 1, whichever loss is the larger.
+    """
+    here, reported = np.asarray(here, dtype=float), np.asarray(reported, dtype=float)
+    distance = np.abs(here - reported)[:, 0].mean()
+    factor = np.exp(np.abs(np.log(here / reported)))[:, 1].mean()
+    return {"distance: accuracy": f"{distance:.3f}", "factor: loss": f"{factor:.2f}"}
+
+
 def published(table: str | None = None) -> pd.DataFrame:
     """The report's accuracies and losses.
 

@@ -15,7 +15,7 @@ import pandas as pd
 from ferhelpers import calibration, distortions, duplicates, evaluation
 from ferhelpers.data import CLASSES, Dataset
 from ferhelpers.experiments import network_of, reading_of
-from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, by_network, pair, published
+from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, apart, by_network, pair, published
 from ferhelpers.runs import INTERVALS, NOT_RUN, Runs
 
 NOT_PUBLISHED = "not published"
@@ -158,8 +158,7 @@ def readings(runs: Runs) -> pd.DataFrame:
 
     Returns:
         DataFrame: network, reading (what the report leaves open), epochs, "accuracy / loss" on each of TEST_SETS in the
-        report's layout, and how far they are from the report's: the mean distance of the accuracies, and the mean
-        factor between the losses (1 where they are equal).
+        report's layout, and how far they are from the report's (`published.apart`).
     """
     rows = []
     for network in ("final", "blocks_1", "blocks_2"):
@@ -169,12 +168,10 @@ def readings(runs: Runs) -> pd.DataFrame:
             if network_of(name) != network or not runs[name]:
                 continue
             here = six(runs, name)
-            factors = np.exp(np.abs(np.log(here.loss / report.loss)))
             rows.append(
                 {"network": NETWORKS[network], "reading": reading_of(name)}
                 | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **pairs(here)}
-                | {"distance: accuracy": f"{np.abs(here.accuracy - report.accuracy).mean():.3f}"}
-                | {"factor: loss": f"{factors.mean():.2f}"}
+                | apart(here[list(DIGITS)], report.loc[here.index])
             )
     return pd.DataFrame(rows).fillna("–")
 
