@@ -7,8 +7,8 @@
     python run_all.py --profile full --train-only       the trainings alone, without Jupyter
     python run_all.py --train-only --networks final     one of them
 
-Exit status: 0 if all that was asked for is there, 1 if a notebook failed, 2 if the input was wrong, 130 after Ctrl-C,
-141 if standard output was closed.
+Exit status: 0 if all that was asked for is there, 1 if a notebook or a training failed, 2 if the input was wrong, 130
+after Ctrl-C, 141 if standard output was closed.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--profile",
         choices=parameters.PROFILES,
         default="demo",
-        help="profiles/*.yml, or the report's protocol (default: demo)",
+        help="demo and fast: profiles/*.yml; full: the report's protocol (default: demo)",
     )
     parser.add_argument(
         "--data",
