@@ -8,7 +8,6 @@ from scipy import stats
 
 from ferhelpers import distortions, evaluation
 from ferhelpers.data import CLASSES, OFFICIAL_COUNTS
-from ferhelpers.experiments import network_of, reading_of
 from ferhelpers.published import DIGITS, NETWORKS, apart, by_network, pair, published, published_confusions
 from ferhelpers.runs import NOT_RUN, Run, Runs
 
@@ -201,8 +200,7 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
     """Which reading of the report's Gaussian noise gives its numbers, on the section that it laid its noise on?
 
     Args:
-        runs: networks of Tables 2, 5, 11 and 17, or `experiments.readings` of them. All count, so they should have
-            learned as much as the report's.
+        runs: networks of Tables 2, 5, 11 and 17. All count, so they should have learned as much as the report's.
 
     Returns:
         DataFrame, the report's own numbers, then one row a reading, the nearest in accuracy first: reading; accuracy
@@ -214,17 +212,16 @@ def noise_readings(runs: Runs) -> pd.DataFrame:
     numbers = by_network().xs("gaussian_noise", level="test_set")
     tables = pd.concat([published(table) for table in ("2", "5", "11", "17")])
     shown = set(tables.query("test_set == 'gaussian_noise'").experiment)
-    names = [name for name in runs.first() if network_of(name) in shown]
+    names = [name for name in runs.first() if name in shown]
     if not names:
-        return runs.not_run(*runs)
-    published_scores = [tuple(numbers.loc[network_of(name), list(DIGITS)]) for name in names]
+        return pd.DataFrame({"networks": ["all"], "result": [NOT_RUN]})
+    published_scores = [tuple(numbers.loc[name]) for name in names]
     scores = {"the report's own numbers": published_scores}
     for reading in distortions.NOISE_READINGS:
         scores[reading] = [np.mean([_under_noise(run, reading) for run in runs[name]], axis=0) for name in names]
-    titles = [runs.label(network_of(name)) + f": {reading_of(name)}" * bool(reading_of(name)) for name in names]
     rows = []
     for reading, of_networks in scores.items():
-        cells = {title: pair(*scores) for title, scores in zip(titles, of_networks)}
+        cells = {runs.label(name): pair(*of_network) for name, of_network in zip(names, of_networks)}
         rows.append({"reading": reading, **cells, **apart(of_networks, published_scores)})
     return pd.DataFrame(rows).sort_values("distance: accuracy", kind="stable", ignore_index=True)
 

@@ -81,9 +81,7 @@ def test_the_reading_that_gives_the_report_s_numbers_comes_first():
     assert frame["2 blocks"][0] == "0.429 / 1.80" and frame["2 blocks"][1].startswith(f"{np.mean(hits):.3f} / ")
     assert frame["distance: accuracy"][1] == f"{distance:.3f}" and float(frame["distance: accuracy"][2]) > 0.4
     assert frame.columns[1:].tolist() == ["baseline", "2 blocks", "distance: accuracy", "factor: loss"]
-    assert defects.noise_readings(Runs(blocks_2=[])).to_dict("records") == [
-        {"network": "2 blocks", "result": "not run"}
-    ]
+    assert defects.noise_readings(Runs(blocks_2=[])).to_dict("records") == [{"networks": "all", "result": "not run"}]
 
 
 def test_the_best_constant_prediction_by_hand():
