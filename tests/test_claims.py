@@ -493,6 +493,13 @@ def test_the_luck_of_a_seed_cancels_where_a_network_meets_itself():
     assert verdict(runs, EASIEST) == SUPPORTED
 
 
+def test_a_lowest_loss_is_told_by_losses():
+    pairs = (("blocks_1", "blocks_2"), ("blocks_1", "blocks_3"))
+    claim, losses = claims.Claim("04", "8.1", "1 block", "loss", pairs, ("clean",)), [1.5, 1.2, 1.9]
+    told = claims._told(claim, lambda name, *_: losses[int(name[-1]) - 1], claims._pairs(claim))
+    assert told == "lowest loss: 2 blocks, 1.20; 1 block: 1.50"
+
+
 def test_networks_on_unequal_schedules_are_not_compared():
     runs = study()
     runs["blocks_3"] = [FakeRun(0.6, epochs=2)]
