@@ -71,8 +71,8 @@ def train(
     """Train one experiment, or find it in the store; a training that was cut off goes on from its last finished epoch.
 
     Adam with the old Keras time decay, categorical cross-entropy on the logits (report 6.1.1); with a recipe, the
-    optimiser and loss of `robust`. The order of the images, dropout and augmentation of an epoch depend on (seed, epoch) alone, so a resumed
-    training is the undisturbed one.
+    optimiser and loss of `robust`. The order of the images, dropout and augmentation of an epoch depend on (seed,
+    epoch) alone, so a resumed training is the undisturbed one.
 
     Args:
         name: what progress lines call it.
