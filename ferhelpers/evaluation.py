@@ -34,7 +34,7 @@ FEWEST = 3  # seeds that show how far seeds lie apart; with two, an interval wou
 # networks that agree on clean images: D'Amour et al. 2022).
 ACCURACY_SPREAD, DISTORTED_ACCURACY_SPREAD, RECALL_SPREAD = 0.01, 0.02, 0.03
 LOSS_SPREAD, DISTORTED_LOSS_SPREAD = 0.05, 0.25  # as a share of the mean
-ANNEALED_LOSS_SPREAD, ANNEALED_DISTORTED_LOSS_SPREAD = 0.025, 0.06  # where the learning rate falls to 0
+ANNEALED_LOSS_SPREAD, ANNEALED_DISTORTED_LOSS_SPREAD = 0.025, 0.13  # where the learning rate falls to 0
 CAP = np.log(1000)  # of an image's loss in a capped mean: the loss of a true class that is given 1 in 1,000
 
 
