@@ -29,7 +29,7 @@ def test_the_study_is_eleven_trainings_one_as_listed_one_for_grad_cam_and_two_of
 def test_readings_are_of_the_report_s_networks_and_the_chosen_ones_are_the_protocol_s():
     readings, protocol = experiments.readings(Settings()), experiments.PROTOCOL
     assert {experiments.network_of(name) for name in readings} == {"final", "blocks_1", "blocks_2"}
-    for reading, name in {"final_unit": "final", "blocks_1_unit_full": "blocks_1"}.items():
+    for reading, name in {"final_unit": "final", "blocks_1_full": "blocks_1"}.items():
         assert readings[reading] == protocol[name]
     assert experiments.reading_of("blocks_1_unit_augmented") == "unit, augmented"
     assert experiments.network_of("dropout_0.5") == "dropout_0.5" and experiments.reading_of("dropout_0.5") == ""

@@ -162,7 +162,7 @@ def test_tables_hold_the_numbers_of_the_runs(runs):
     assert (
         six.loc["clean", "report's best"] == "0.687 / 1.10" and six.loc["occlusion", "report's final"] == "0.443 / 1.78"
     )
-    assert six.loc["seeds"].tolist() == ["-", "-", "1", "1"]
+    assert six.loc["seeds"].tolist() == ["–", "–", "1", "1"]
     run = runs["robust_general"][0]
     right = (run.logits("occlusion").argmax(axis=1) == run.labels("occlusion")).mean()
     assert six.loc["occlusion", "B (general distortions)"].startswith(f"{right:.3f} / ")
