@@ -553,7 +553,7 @@ def _lead_of_fear_and_sad(claim: Claim, runs: Runs) -> Judgement:
     those = np.isin(labels, [CLASSES.index("fear"), CLASSES.index("sad")])
     signs = np.where(those, 1, -1)
     more = evaluation.paired(signs * first, signs * second, RECALL_SPREAD)
-    lead = comparisons.difference(runs, claim.names, test_set, "accuracy")
+    lead = comparisons.difference(runs, claim.names, test_set, "accuracy", first, second)
     gains = first.mean(axis=0) - second.mean(axis=0)
     return Judgement(
         f"fear and sad: {gains[those].sum():+.0f} images; the other classes: {gains[~those].sum():+.0f}",

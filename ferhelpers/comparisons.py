@@ -41,24 +41,24 @@ def differences(
         a, b = (runs.per_image(name, test_set, metric) for name in (better, worse))
         sides = (a, b) if metric == "accuracy" else (share * b, a)
         label = f"{runs.label(better)} against {runs.label(worse)} on {test_set}"
-        results[label] = difference(runs, (better, worse), test_set, metric, sides)
+        results[label] = difference(runs, (better, worse), test_set, metric, *sides)
     return results
 
 
 def difference(
-    runs: Runs, two: tuple[str, str], test_set: str, metric: str, sides: tuple[np.ndarray, np.ndarray] | None = None
+    runs: Runs, two: tuple[str, str], test_set: str, metric: str, a: np.ndarray, b: np.ndarray
 ) -> Difference:
-    """The first network less the second on a whole test set, with the spread between seeds that is stated for them.
+    """`evaluation.paired` of values of two networks, with the spread between seeds that is stated for them.
 
     Args:
-        metric: "accuracy" or "loss".
-        sides: (seeds, N) each, where other values than the metric of the two are compared.
+        two: names of the networks.
+        metric: "accuracy" or "loss", which the values are of.
+        a, b: (seeds, N), one value an image of the whole test set.
 
     Raises:
         InputError: the two were tested on different images.
     """
     runs.labels(test_set, *two)
-    a, b = sides or [runs.per_image(name, test_set, metric) for name in two]
     spread = evaluation.seed_spread(test_set, metric, a, b, annealed=runs.annealed(*two))
     return evaluation.paired(a, b, spread)
 
@@ -94,9 +94,11 @@ def compared(runs: Runs, first: str, second: str) -> pd.DataFrame:
     for test_set in (*TEST_SETS, "private"):
         row = {"test set": test_set}
         for metric in DIGITS:
-            change = difference(runs, (first, second), test_set, metric)
-            row |= {f"{metric}: {runs.label(name)}": runs.mean(name, test_set, metric) for name in (first, second)}
+            a, b = (runs.per_image(name, test_set, metric) for name in (first, second))
+            change = difference(runs, (first, second), test_set, metric, a, b)
             row |= {
+                f"{metric}: {runs.label(first)}": a.mean(),
+                f"{metric}: {runs.label(second)}": b.mean(),
                 f"{metric}: difference": f"{change.value:+.3f}",
                 f"{metric}: 95 % interval": f"{change.low:+.3f} to {change.high:+.3f}",
                 f"{metric}: p": f"{change.p:.2g}",
@@ -125,7 +127,7 @@ def loss_gaps(runs: Runs, first: str, second: str) -> pd.DataFrame:
     for test_set in TEST_SETS:
         a, b = (_losses(runs[name], test_set) for name in (first, second))
         gap, _, best = a.mean(axis=(1, 2)) - b.mean(axis=(1, 2))
-        left = difference(runs, (first, second), test_set, "loss", (a[1], b[1]))
+        left = difference(runs, (first, second), test_set, "loss", a[1], b[1])
         rows.append(
             {
                 "test set": test_set,

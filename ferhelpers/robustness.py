@@ -235,4 +235,5 @@ def _price(runs: Runs, name: str) -> str:
 
 def _change(runs: Runs, name: str, test_set: str) -> evaluation.Difference:
     """A network's accuracy less that of A, on a whole test set, with its 95 % interval."""
-    return comparisons.difference(runs, (name, A), test_set, "accuracy")
+    sides = (runs.per_image(which, test_set, "accuracy") for which in (name, A))
+    return comparisons.difference(runs, (name, A), test_set, "accuracy", *sides)
