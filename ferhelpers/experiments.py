@@ -381,11 +381,6 @@ def network_of(reading: str) -> str:
     return re.sub("_(unit|byte|augmented|full|earlier)", "", reading)
 
 
-def reading_of(reading: str) -> str:
-    """What one of `readings` makes of it: "blocks_1_unit_augmented" -> "unit, augmented"; "" of other names."""
-    return reading.removeprefix(network_of(reading)).lstrip("_").replace("_", ", ")
-
-
 def with_seeds(experiments: dict[str, Experiment], seeds: int) -> list[tuple[str, Experiment]]:
     """(name, experiment) for each experiment with `seeds` seeds: its own and the following ones."""
     return [

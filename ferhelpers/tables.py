@@ -14,7 +14,7 @@ import pandas as pd
 
 from ferhelpers import calibration, distortions, duplicates, evaluation
 from ferhelpers.data import CLASSES, Dataset
-from ferhelpers.experiments import network_of, reading_of
+from ferhelpers.experiments import network_of
 from ferhelpers.published import DIGITS, NETWORKS, TEST_SETS, apart, by_network, pair, published
 from ferhelpers.runs import INTERVALS, NOT_RUN, Runs
 
@@ -169,7 +169,7 @@ def readings(runs: Runs) -> pd.DataFrame:
                 continue
             here = six(runs, name)
             rows.append(
-                {"network": NETWORKS[network], "reading": reading_of(name)}
+                {"network": NETWORKS[network], "reading": name.removeprefix(f"{network}_").replace("_", ", ")}
                 | {"epochs": str(runs[name][0].config["experiment"]["epochs"]), **pairs(here)}
                 | apart(here[list(DIGITS)], report.loc[here.index])
             )
