@@ -29,9 +29,10 @@ def convert(store: Store) -> None:
         recipe, fingerprint = run.config["experiment"].get("recipe"), run.config["data"]["fingerprint"]
         experiment = Experiment(**run.config["experiment"] | {"recipe": recipe and Recipe(**recipe)})
         config = run.config | {"experiment": experiment.content(), "key": experiment.key(fingerprint)}
-        if config != run.config or not evaluation.scores(run).equals(run.metrics):
+        scores = evaluation.scores(run)
+        if config != run.config or not scores.equals(run.metrics):
             write_json(folder / "config.json", config)
-            write_json(folder / "metrics.json", evaluation.scores(run).to_dict("records"))
+            write_json(folder / "metrics.json", scores.to_dict("records"))
             Store.seal(folder)
             folder = folder.rename(store.path(experiment, fingerprint))
             print(f"converted {folder.name}")
