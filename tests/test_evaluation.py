@@ -132,6 +132,13 @@ def test_two_networks_of_one_seed_differ_by_their_seeds_too():
     assert evaluation.paired(a, b, 0).p < 1e-5
 
 
+def test_the_spread_of_losses_counts_once_for_each_network():
+    a, b = np.full(100, 4.0), np.full(100, 3.0)
+    spread = evaluation.seed_spread("clean", "loss", a, b, annealed=False)
+    assert evaluation.paired(a, b, spread).p == pytest.approx(2 * stats.norm.sf(1 / (0.05 * 5)))  # 5: from 3 and 4
+    assert evaluation.paired(a, b, 1).p == pytest.approx(2 * stats.norm.sf(1 / 2**0.5))
+
+
 def test_paired_turns_with_its_arguments():
     a, b = np.random.default_rng(0).random((2, 3, 200))
     difference, back = evaluation.paired(a, b, 0), evaluation.paired(b, a, 0)
