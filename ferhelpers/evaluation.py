@@ -28,13 +28,13 @@ LAYOUTS = (  # test set, and how much of it: the report's section, a fifth of th
 CONFIDENCE = 0.95
 FEWEST = 3  # seeds that show how far seeds lie apart; with two, an interval would hang on one difference
 # How far apart the seeds of one network lie, where fewer were trained: the standard deviation of the mean over all
-# possible images. What was measured where the learning rate falls to 0 is in results/README.md. Where it stays,
-# validation accuracy scatters by 0.004 to 0.014 from one of the late epochs to the next, validation loss by 1.5 to
-# 12 %; epochs 86 and 100 of one training differ by 3 to 50 % in their losses on distorted images (distortions part
-# networks that agree on clean images: D'Amour et al. 2022).
+# possible images. Where the learning rate falls to 0, these are just above what results/README.md measures. Where it
+# stays, seeds were not compared. In the last third of the stored histories validation accuracy scatters by 0.004 to
+# 0.011 from epoch to epoch, validation loss by 1 to 13 %. Losses on distorted images are given five times the spread
+# (distortions part networks that agree on clean images: D'Amour et al. 2022).
 ACCURACY_SPREAD, DISTORTED_ACCURACY_SPREAD, RECALL_SPREAD = 0.01, 0.02, 0.03
 LOSS_SPREAD, DISTORTED_LOSS_SPREAD = 0.05, 0.25  # as a share of the mean
-ANNEALED_LOSS_SPREAD, ANNEALED_DISTORTED_LOSS_SPREAD = 0.025, 0.13  # where the learning rate falls to 0
+ANNEALED_LOSS_SPREAD, ANNEALED_DISTORTED_LOSS_SPREAD = 0.025, 0.15  # where the learning rate falls to 0
 CAP = np.log(1000)  # of an image's loss in a capped mean: the loss of a true class that is given 1 in 1,000
 
 

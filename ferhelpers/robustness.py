@@ -184,7 +184,7 @@ def heat_in_words(shares: pd.DataFrame) -> list[str]:
 def answer(runs: Runs) -> list[str]:
     """What is said of B beside the report and A, of the larger network, and of how they answer."""
     ours = runs.on_fer2013()
-    parts = [_lead(runs, B) + (f"; {runs.label(A)} on {_ahead(runs, A)}" if ours[A] else "")] if ours[B] else []
+    parts = [_lead(runs, B) + (f"; {runs.label(A)} does so on {_ahead(runs, A)}" if ours[A] else "")] if ours[B] else []
     parts += [_price(runs, B)] if runs[B] and runs[A] else []
     start = f"Notebook 9 trains on the report's kinds of distortion. Its small network {runs.label(B)}"
     sentences = [f"{start} {'. B '.join(parts)}."] if parts else []

@@ -67,8 +67,7 @@ def results_page() -> str:
         _markdown(draws.summary(pd.read_csv(draws.TABLE))),
         "## How far apart seeds lie",
         "Standard deviation between seeds of one network on whole test sets, pooled over networks: those of the claims "
-        "on the short schedule (not 5 blocks as listed or without normalisation, whose seeds differ more), then those "
-        "of notebook 9. `evaluation.seed_spread` rests on them:",
+        "on the short schedule, then those of notebook 9. `evaluation.seed_spread` rests on them:",
         _markdown(tables.seed_spreads(trained("fast").only(*claims.networks()))),
         _markdown(tables.seed_spreads(robust)),
         "## Claims",
@@ -112,7 +111,7 @@ def answer() -> str:
     sentences = [
         *claims.answer(full, short),
         *robustness.answer(robust),
-        f"With one, the larger has {one_view:.3f} on clean images (report's best: {best:.3f}).",
+        f"With one view, the larger network has {one_view:.3f} on clean images (report's best: {best:.3f}).",
     ]
     bullets = "\n".join(f"- {sentence}" for sentence in sentences)
     return "\n\n".join([bullets, _markdown(table), note, figure])

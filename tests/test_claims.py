@@ -346,6 +346,18 @@ def test_disgust_by_its_recall(share, expected):
     assert verdict(Runs(baseline_test_validation=[run]), DISGUST) == expected
 
 
+def test_disgust_that_few_seeds_recognise_is_undecided():
+    """The other faces are never called disgust."""
+    runs = [FakeRun(0.5, history=curves()) for _ in range(3)]
+    for recognised, run in zip((0, 1, 12), runs, strict=True):
+        called = run._logits["clean"].argmax(axis=1) == 1
+        run._logits["clean"][called] = np.eye(7)[0]
+        run._logits["clean"][np.flatnonzero(run.labels("clean") == 1)[:recognised]] = np.eye(7)[1]
+    judged = row(Runs(baseline_test_validation=runs), DISGUST)
+    assert judged["verdict"] == UNDECIDED and judged["this run"].startswith("0, 1, 12 of ")
+    assert judged["this run"].endswith("images recognised, by seed")
+
+
 def test_disgust_without_images():
     run = FakeRun(history=curves())
     run._labels[run._labels == 1] = 0

@@ -228,7 +228,7 @@ def test_networks_that_were_trained_aside_have_sentences():
         near = Runs(robust=[FakeRun(0.8, 2.5, per_set=per_set)], robust_clean=[], robust_general=[])
         assert robustness.answer(near)[0].endswith(f"beats them on 6{unsure}.")
     beside = Runs({"robust_general": runs["robust_general"], "robust_clean": [FakeRun(0.2, 2.5)], "robust": []})
-    assert "on 6 of 6 test sets; A (clean images) on 0. B is" in robustness.answer(beside)[0]
+    assert "on 6 of 6 test sets; A (clean images) does so on 0. B is" in robustness.answer(beside)[0]
 
 
 def test_a_lead_that_may_be_chance_is_not_counted():
