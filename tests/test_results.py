@@ -1,5 +1,6 @@
 """The stored results are whole, hold numbers only, and the pages made from them are theirs."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import pandas as pd
 import pytest
 
 from ferhelpers import evaluation
-from ferhelpers.runs import FORMAT
-from ferhelpers.store import Results
+from ferhelpers.files import write_json
+from ferhelpers.runs import FORMAT, Run
+from ferhelpers.store import Results, Store
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "results"))
+import convert  # noqa: E402
 import draws  # noqa: E402
 import summary  # noqa: E402
 
@@ -21,6 +24,20 @@ import summary  # noqa: E402
 )
 def test_pages_show_the_stored_results(name, text):
     assert f"<!-- {name} -->\n{getattr(summary, text)()}\n<!-- end of {name} -->" in summary.PAGES[name].read_text()
+
+
+def test_runs_of_an_older_format_are_removed_and_older_names_converted(tmp_path):
+    store, stored = Store(tmp_path), summary.trained("full", summary.readings)["blocks_1_earlier"][0]
+    older = {"format": FORMAT - 1}, {"key": "other", "command": stored.config["command"].replace("_earlier", "")}
+    for number, change in enumerate(older):
+        folder = tmp_path / f"older{number}"
+        shutil.copytree(stored.folder, folder, ignore=shutil.ignore_patterns("model.keras"))
+        write_json(folder / "config.json", stored.config | change)
+        Store.seal(folder)
+    convert.convert(store)
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == stored.folder.name and Run(folder).config == stored.config
+    assert "--networks blocks_1_earlier " in stored.config["command"]
 
 
 def test_draws_by_hand():
