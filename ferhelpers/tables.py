@@ -161,7 +161,7 @@ def readings(runs: Runs) -> pd.DataFrame:
         report's layout, and how far they are from the report's (`published.apart`).
     """
     rows = []
-    for network in ("final", "blocks_1", "blocks_2"):
+    for network in dict.fromkeys(map(network_of, runs)):
         report = by_network().loc[network]
         rows.append({"network": NETWORKS[network], "reading": "the report", **pairs(report)})
         for name in runs:

@@ -58,6 +58,8 @@ def results_page() -> str:
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
         "every convolution normalised, pixels 0..255, copies of validation images among the training images.",
         _markdown(tables.readings(tried)),
+        "Wiring or scale? The final network by the short schedule:",
+        _markdown(tables.readings(trained("fast", readings).only("final_unit", "final_byte", "final_earlier"))),
         "## Readings of its Gaussian noise",
         "Accuracy / loss on the images that the report laid its noise on, by the report's protocol as it is read now, "
         "the nearest in accuracy first:",

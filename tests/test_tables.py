@@ -256,6 +256,7 @@ def test_sizes_are_the_runs_own():
 def test_readings_stand_below_the_report_and_say_how_far_from_it_they_are():
     right = np.log(np.exp(2) + 6) - 2  # of a logit 2
     runs = Runs(final_unit=[FakeRun(1.0, epochs=55)], blocks_1_byte_augmented=[FakeRun(1.0, epochs=30)], final_byte=[])
+    runs["blocks_2_unit"] = []
     frame = tables.readings(runs)
     columns = ["network", "reading", "epochs", "clean", "occlusion"]
     assert frame[columns].values.tolist() == [
@@ -265,6 +266,7 @@ def test_readings_stand_below_the_report_and_say_how_far_from_it_they_are():
         ["1 block", "byte, augmented", "30", f"1.000 / {right:.2f}", f"1.000 / {right:.2f}"],
         ["2 blocks", "the report", "–", "0.622 / 1.22", "0.409 / 2.35"],
     ]
+    assert tables.readings(runs.only("final_unit", "final_byte")).network.tolist() == ["final", "final"]
     accuracies, losses = [0.596, 0.319, 0.405, 0.189, 0.187, 0.443], [1.10, 1.86, 2.11, 2.19, 2.72, 1.78]
     assert frame.loc[1, "distance: accuracy"] == f"{1 - np.mean(accuracies):.3f}"
     assert frame.loc[1, "factor: loss"] == f"{np.mean(losses) / right:.2f}"
