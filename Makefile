@@ -1,5 +1,5 @@
 # make run: the environment, then the whole study on the built-in faces. make test: the environment, then the tests.
-# make check: the tests that take less than a minute. make lint: style, by ruff.
+# make check: the tests that are not slow. make lint: style, by ruff.
 # make bench: speed and memory beside the tutorials' ways. make torture: the study killed 25 times, beside an undisturbed
 # one, and a Ray cluster that loses workers, nodes and its driver.
 PYTHON ?= python3

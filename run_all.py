@@ -307,7 +307,8 @@ def _check_results(results: Path, values: dict, dataset: data.Dataset) -> None:
             if any(stored.find_all(experiments, dataset.subset(own["FRACTION"]).fingerprint).values()):
                 return
     raise InputError(
-        f"--results {results} holds none of the networks to show: was it made with another --profile, or another WIDTH?"
+        f"--results {results} holds none of the networks to show: was it made with another --profile, such as fast, "
+        "or another WIDTH?"
     )
 
 

@@ -377,7 +377,7 @@ def _evidence(results: dict[str, Difference], metric: str, share: float = 1.0) -
         difference = difference._replace(value=-difference.value, low=-difference.high, high=-difference.low)
     less = f" minus {share:g} of the other's" * (share != 1)
     return (
-        f"{for_it} of {len(results)} comparisons support it, {against} clearly speak against it; "
+        f"{for_it} of {len(results)} comparisons support it, {against} speak against it after Holm's correction; "
         f"the {decides}: {label}, {metric}{less} {_shown(difference, metric)} on {difference.n:,} images"
     )
 

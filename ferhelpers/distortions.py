@@ -110,7 +110,8 @@ def noise_unit(images: np.ndarray, seed: int | np.random.Generator = 0) -> np.nd
 # "snippet_cast_quarter" is taken for the report's form. OpenCV refuses to add `0.25 * noise` to an image of uint8, and
 # a cast, as the report's speckle has it, is one repair. Its noise begins to show at about a variance of 4, where the
 # report's did (notebook 2). Networks trained by the report's protocol, as it is read here, come nearest to its accuracy
-# under Gaussian noise with it (notebook 6). What the report did is not known.
+# under Gaussian noise with it (notebook 6); by another draw "snippet_cast" may be as near. What the report did is not
+# known.
 CANDIDATES = ("snippet_cast", "snippet_cast_quarter")
 REPORT_NOISE = "snippet_cast_quarter"
 NOISE_READINGS = {

@@ -377,7 +377,9 @@ def _robust(
 
 
 def network_of(reading: str) -> str:
-    """The network that one of `readings` is of: "blocks_1_unit_augmented" -> "blocks_1". Other names stay."""
+    """The network that a reading is of: "blocks_1_unit_augmented" -> "blocks_1", "lite" -> "efficientnet"."""
+    if reading in ("lite", "lite_frozen"):
+        return "efficientnet"
     return re.sub("_(unit|byte|augmented|full|earlier)", "", reading)
 
 

@@ -27,7 +27,8 @@ def writing(path: Path) -> Iterator[None]:
     except BrokenPipeError:  # is about standard output, never about a file
         raise
     except OSError as error:
-        target, named = path.absolute(), Path(error.filename if isinstance(error.filename, str) else path).absolute()
+        named = error.filename if isinstance(error.filename, str) else path
+        target, named = (Path(os.path.abspath(each)) for each in (path, named))  # without "..", which Path keeps
         if target.parent not in named.parents and named not in target.parents:  # it is about something else
             raise
         reason = error.strerror or error

@@ -189,7 +189,7 @@ def answer(runs: Runs) -> list[str]:
     start = f"Notebook 9 trains on the report's kinds of distortion. Its small network {runs.label(B)}"
     sentences = [f"{start} {'. B '.join(parts)}."] if parts else []
     if ours[LARGER]:
-        larger = "A larger network, trained on the report's own distortions, too,"
+        larger = "A larger network, also trained on the report's own distortions,"
         sentences.append(f"{larger} beats them on {_ahead(runs, LARGER)}.")
     if sentences:
         sentences.append("These networks average four views of an image; the report mentions none.")

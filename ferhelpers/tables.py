@@ -154,7 +154,10 @@ def sizes(runs: Runs) -> pd.DataFrame:
 
 
 def readings(runs: Runs) -> pd.DataFrame:
-    """How did the report train? Each of `experiments.readings` that was run, below the report's row of its network.
+    """How did the report train? Each reading that was run, below the report's row of its network.
+
+    Args:
+        runs: of `experiments.readings`, or "lite" and "lite_frozen".
 
     Returns:
         DataFrame: network, reading (what the report leaves open), epochs, "accuracy / loss" on each of TEST_SETS in the

@@ -56,13 +56,14 @@ def results_page() -> str:
         _markdown(robustness.matrix(robust).map("{:.3f}".format).reset_index()),
         "## Readings of how the report trained",
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
-        "every convolution normalised, pixels 0..255, copies of validation images among the training images.",
-        _markdown(tables.readings(tried)),
+        "every convolution normalised, pixels 0..255, copies of validation images among the training images. *Lite* is "
+        "EfficientNet-Lite0 from ImageNet weights (notebook 7).",
+        _markdown(tables.readings(Runs({**tried, **trained("full").only("lite_frozen", "lite")}))),
         "Wiring or scale? The final network by the short schedule:",
         _markdown(tables.readings(trained("fast", readings).only("final_unit", "final_byte", "final_earlier"))),
         "## Readings of its Gaussian noise",
         "Accuracy / loss on the images that the report laid its noise on, by the report's protocol as it is read now, "
-        "the nearest in accuracy first:",
+        "the nearest in accuracy first. These are draws of their own: compare the first with Gaussian noise above.",
         _markdown(defects.noise_readings(trained("full"))),
         "## How much a draw of the noise matters",
         f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):",
@@ -106,7 +107,7 @@ def answer() -> str:
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
-    note = "*In the table and first sentence, each distortion is on its fifth of the images; elsewhere, on all.*"
+    note = "*The table and the first sentence test each distortion on a fifth of the images, the rest on all.*"
     figure = f"![Accuracy by severity of distortion, by training images]({FIGURE.relative_to(ROOT)})"
     one_view = shipped.card()["scores"]["clean/one view"]["accuracy"]
     best = robustness.best_reported().accuracy["clean"]

@@ -111,7 +111,7 @@ def test_what_is_missing_is_named():
 
 def test_evidence_shows_the_first_network_less_the_other():
     against = {"a against b": Difference(-0.3, -0.4, -0.2, 0.001, 100)}  # turned: positive speaks for the claim
-    clearest = "0 of 1 comparisons support it, 1 clearly speak against it; the clearest: a against b"
+    clearest = "0 of 1 comparisons support it, 1 speak against it after Holm's correction; the clearest: a against b"
     shown = "loss minus 0.5 of the other's +0.30 (+0.20 to +0.40) on 100 images"
     assert claims._evidence(against, "loss", 0.5) == f"{clearest}, {shown}"
 
@@ -123,7 +123,8 @@ def test_a_claim_that_one_network_is_the_best_falls_with_the_first_that_beats_it
     judged = row(runs, BLOCKS_3)
     assert judged["verdict"] == CONTRADICTED and judged["this run"] == "most accurate: 2 blocks, 0.700; 3 blocks: 0.500"
     assert judged["evidence"].startswith(
-        "0 of 2 comparisons support it, 1 clearly speak against it; the clearest: 3 blocks against 2 blocks on clean, "
+        "0 of 2 comparisons support it, 1 speak against it after Holm's correction; "
+        "the clearest: 3 blocks against 2 blocks on clean, "
         "accuracy -20.00 points (-"
     )
     assert judged["evidence"].endswith(

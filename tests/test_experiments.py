@@ -32,6 +32,7 @@ def test_readings_are_of_the_report_s_networks_and_the_chosen_ones_are_the_proto
     for reading, name in {"final_unit": "final", "blocks_1_full": "blocks_1"}.items():
         assert readings[reading] == protocol[name]
     assert experiments.network_of("dropout_0.5") == "dropout_0.5"
+    assert {experiments.network_of(name) for name in ("lite", "lite_frozen")} == {"efficientnet"}
 
 
 def test_lite_starts_from_imagenet_or_not_at_all():

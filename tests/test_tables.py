@@ -267,6 +267,11 @@ def test_readings_stand_below_the_report_and_say_how_far_from_it_they_are():
         ["2 blocks", "the report", "–", "0.622 / 1.22", "0.409 / 2.35"],
     ]
     assert tables.readings(runs.only("final_unit", "final_byte")).network.tolist() == ["final", "final"]
+    lite = tables.readings(Runs(lite_frozen=[FakeRun(1.0, epochs=20)], lite=[]))
+    assert lite[columns].values.tolist() == [
+        ["EfficientNetB0", "the report", "–", "0.590 / 1.63", "0.372 / 2.45"],
+        ["EfficientNetB0", "lite, frozen", "20", f"1.000 / {right:.2f}", f"1.000 / {right:.2f}"],
+    ]
     accuracies, losses = [0.596, 0.319, 0.405, 0.189, 0.187, 0.443], [1.10, 1.86, 2.11, 2.19, 2.72, 1.78]
     assert frame.loc[1, "distance: accuracy"] == f"{1 - np.mean(accuracies):.3f}"
     assert frame.loc[1, "factor: loss"] == f"{np.mean(losses) / right:.2f}"
