@@ -1,5 +1,6 @@
 """Nothing outside a run's settings changes its numbers, figures or interpreter; interruptions end in one line."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +21,7 @@ from test_run_all import command, executed, start, study  # noqa: F401 (a fixtur
 
 from ferhelpers import environment, execution, notebook, plots
 from ferhelpers.errors import InputError
-from ferhelpers.files import hold
+from ferhelpers.files import hold, write_json
 from ferhelpers.progress import Progress
 
 ROOT = Path(environment.__file__).parents[1]
@@ -355,3 +357,12 @@ def test_ctrl_c_inside_a_kernel_stops_the_run(tmp_path):
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def test_a_folder_that_refuses_is_one_line_by_whatever_path_it_is_named(tmp_path, monkeypatch):
+    def refuse(dir, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.path.abspath(dir / "temporary"))
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    with pytest.raises(InputError, match=r"cannot write .*c\.json \(Permission denied\)"):
+        write_json(tmp_path / "a" / ".." / "b" / "c.json", {})
