@@ -28,7 +28,7 @@ LAYOUTS = (  # test set, and how much of it: the report's section, a fifth of th
 CONFIDENCE = 0.95
 FEWEST = 3  # seeds that show how far seeds lie apart; with two, an interval would hang on one difference
 # How far apart the seeds of one network lie, where fewer were trained: the standard deviation of the mean over all
-# possible images. Where the learning rate falls to 0, these are just above what results/README.md measures. Where it
+# possible images. Where the learning rate falls to 0, these are above what results/README.md measures. Where it
 # stays, seeds were not compared. In the last third of the stored histories validation accuracy scatters by 0.004 to
 # 0.011 from epoch to epoch, validation loss by 1 to 13 %. Losses on distorted images are given five times the spread
 # (distortions part networks that agree on clean images: D'Amour et al. 2022).

@@ -471,6 +471,10 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
     narrow = Runs(final=seeds(0.6, epochs=12, study_epochs=12, width=0.25, history=curves(12)))
     assert "12 of 55 epochs, with 25% of its filters (3 seeds)" in claims.answer(Runs(), narrow)[0]
     assert "on a short schedule (3 seeds): " in counts and "the report's schedule" not in counts
+    judged = claims.verdicts(Runs(), short=short_study(final=0.6))["short schedule"].str.startswith(claims.JUDGED)
+    slow = np.array([not {"final", "dropout_0.65"}.isdisjoint(claim.names) for claim in claims.CLAIMS])
+    assert counts.endswith(f". But {claims.TOO_SHORT}: {(judged & slow).sum()} of its verdicts may turn.")
+    assert 0 < (judged & slow).sum() < judged.sum()
 
 
 def test_seeds_are_averaged_and_named_and_their_spread_counts():
