@@ -172,12 +172,13 @@ class Study:
         """Keeps for the record which runs were shown, and for the captions how they were trained, and on what."""
         self._runs += [str(run.folder.resolve()) for seeds in runs.values() for run in seeds]
         contents = [(asked[name], run.config["experiment"]) for name, seeds in runs.items() for run in seeds]
-        others = {
+        others = [
             f"{content['epochs']} of {experiment.epochs} epochs at rate {content['learning_rate']:g}"
             for experiment, content in contents
             if not experiment.followed_by(content)
-        }
-        self._otherwise = [f"trained otherwise than asked: {', '.join(sorted(others))}"] if others else []
+        ]
+        some = "some " * (len(others) < len(contents))
+        self._otherwise = [f"{some}trained otherwise than asked: {', '.join(sorted(set(others)))}"] if others else []
         self._drawn = self._drawn and self.pictures
         return runs
 

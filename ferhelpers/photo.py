@@ -106,7 +106,7 @@ def read(image: str | Path | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
             floats 0..1.
 
     Raises:
-        InputError: no image that Pillow reads, a damaged one, an array of another shape.
+        InputError: no image that can be read, a damaged one, an array of another shape.
     """
     if isinstance(image, np.ndarray):
         if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,), (4,)) or 0 in image.shape:
@@ -120,7 +120,7 @@ def read(image: str | Path | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
             opened = Image.fromarray(_eight_bits(np.asarray(opened)))
         upright = ImageOps.exif_transpose(opened).convert("RGBA")
     except (UnidentifiedImageError, IsADirectoryError) as error:
-        raise InputError(f"{image} is no image that Pillow reads") from error
+        raise InputError(f"{image} is no image that can be read, such as .jpg or .png") from error
     except FileNotFoundError as error:
         raise InputError(f"{image}: no such file") from error
     except Image.DecompressionBombError as error:

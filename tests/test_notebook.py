@@ -137,7 +137,7 @@ NOTE = "trained otherwise than asked: "
     "changes, note",  # of the stored networks
     [
         ({"final": {}}, ""),
-        ({"final": {}, "baseline": {"epochs": 2}}, f"{NOTE}2 of 100 epochs at rate 0.0001"),
+        ({"final": {}, "baseline": {"epochs": 2}}, f"some {NOTE}2 of 100 epochs at rate 0.0001"),
         (
             {"final": {"learning_rate": 1e-3}, "baseline": {"epochs": 2}},
             f"{NOTE}2 of 100 epochs at rate 0.0001, 55 of 55 epochs at rate 0.001",
