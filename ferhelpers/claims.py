@@ -285,7 +285,7 @@ def _counts(runs: Runs, short: Runs) -> str:
             )
     if not parts:
         return f"None of the report's {len(frame)} claims can be judged by the trainings here."
-    early = frame["evidence"].str.contains(TOO_SHORT, regex=False).sum()
+    early = (frame["short schedule"].str.startswith(JUDGED) & np.array([claim.slow for claim in CLAIMS])).sum()
     caution = f" But {TOO_SHORT}: {early} of its verdicts may turn." if early else ""
     return f"Of the report's {len(frame)} claims, by {'; by '.join(parts)}.{caution}"
 
