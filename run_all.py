@@ -226,9 +226,6 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
         raise InputError(
             f"--output {output} is the project itself, whose notebooks would be overwritten; give another folder"
         )
-    networks = _networks(options, chosen)
-    if options.train_only and not networks:
-        raise InputError(f"--train-only --only {options.only}: no chosen notebook trains a network")
     results = "" if options.results is None else _path("--results", options.results)
     if results and not (results / "runs").is_dir():
         raise InputError(
@@ -255,6 +252,9 @@ def make_plan(options: argparse.Namespace, command: str = "") -> Plan:
             values[name]["WEIGHTS"] = str(weights_file(_path("WEIGHTS", values[name]["WEIGHTS"])))
         if "PHOTO" in values[name] and any("PHOTO" in change for _, change in changes):
             values[name]["PHOTO"] = str(_path("PHOTO", values[name]["PHOTO"]))
+    networks = _networks(options, values)
+    if options.train_only and not networks:
+        raise InputError(f"--train-only --only {options.only}: no chosen notebook trains a network")
     first = values[chosen[0]]
     dataset = data.load(options.data, allow_subset=first.get("SUBSET", False), splits=first.get("SPLITS", "official"))
     if results and any("RESULTS" in own for own in values.values()):
@@ -276,8 +276,8 @@ def _choose(only: str | None) -> list[str]:
     return [name for name in NOTEBOOKS if name in chosen]
 
 
-def _networks(options, chosen: list[str]) -> list[str]:
-    known = list(dict.fromkeys(network for name in chosen for network in _experiments(name, {})))
+def _networks(options, values: dict[str, dict]) -> list[str]:
+    known = list(dict.fromkeys(network for name, own in values.items() for network in _experiments(name, own)))
     if options.networks is None:
         aside = {network for factory in ASIDE.values() for network in factory(Settings())}
         return [network for network in known if network not in aside]
@@ -287,7 +287,8 @@ def _networks(options, chosen: list[str]) -> list[str]:
     for network in networks:
         if network not in known:
             raise InputError(
-                f"--networks {options.networks}: no chosen notebook trains {network!r}; there are {', '.join(known)}"
+                f"--networks {options.networks}: by this profile no chosen notebook trains {network!r}; there are "
+                + ", ".join(known)
             )
     return networks
 

@@ -46,7 +46,7 @@ def run_temperature(run: Run) -> float:
 
     Of a network that is meant for distorted images, these count as they are and with the general distortions.
     """
-    sets = ["validation"] + ["validation/distorted"] * bool(run.config["experiment"].get("recipe"))
+    sets = ["validation"] + ["validation/distorted"] * run.views
     logits, labels = (np.concatenate([of(name) for name in sets]) for of in (run.logits, run.labels))
     return temperature(logits, labels)
 

@@ -40,8 +40,10 @@ from ferhelpers.runs import NOT_RUN, Runs
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided at this sample size"
 JUDGED = (SUPPORTED, CONTRADICTED, UNDECIDED)
 VERDICTS = (*JUDGED, OTHERWISE, NOT_RUN)
-NOISE = "the report's Gaussian noise is not known, and its reading was chosen to match the report's numbers"
-TOO_SHORT = "the short schedule ends too early for dropout 0.65"
+# Why a verdict may not hold; the last two of the short schedule, whose networks are narrow, too.
+NOISE = "noise chosen to match the report"
+DROPOUT = "too short or too narrow for dropout 0.65"
+OVERFITTING = "ends before overfitting raises losses"
 
 
 class Claim(NamedTuple):
@@ -84,9 +86,10 @@ class Claim(NamedTuple):
         return self.rule == "easiest" or not {"gaussian_noise", "distorted_overall"}.isdisjoint(self.test_sets)
 
     @property
-    def slow(self) -> bool:
-        """Whether it is about networks of dropout 0.65, which learn slowly."""
-        return not {FINAL, DROPOUT_65}.isdisjoint(self.names)
+    def early(self) -> list[str]:
+        """Why longer trainings than the short schedule's may turn its verdict."""
+        slow, lossy = not {FINAL, DROPOUT_65}.isdisjoint(self.names), "loss" in (self.rule, self.metric)
+        return [DROPOUT] * slow + [OVERFITTING] * lossy
 
 
 def _best(blocks: int) -> tuple[tuple[str, str], ...]:
@@ -137,7 +140,8 @@ CLAIMS = (  # in the order of the notebooks
     Claim("04", "8.1, Table 5", "5 blocks are the most accurate under Gaussian noise", "accuracy",
           _best(5), NOISY),
     Claim("04", "8.1",
-          "Simpler networks are more accurate on the distorted test set: 1 and 2 blocks than 4 and 5", "accuracy",
+          "Simpler networks (read as 1 and 2 blocks, against 4 and 5) are more accurate on the distorted test set",
+          "accuracy",
           tuple(itertools.product(("blocks_1", "blocks_2"), ("blocks_4", "blocks_5"))), DISTORTED),
     Claim("05", "7, Tables 9-14", "Hypothesis 2: the test loss falls as dropout rises, on all six test sets", "loss",
           ((DROPOUT_50, DROPOUT_30), (DROPOUT_65, DROPOUT_50)), TEST_SETS),
@@ -199,8 +203,8 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
     Returns:
         DataFrame, one row a claim: claim, verdict (one of VERDICTS), with `short` also "short schedule" (what the same
         rule says of these runs, with their seeds: "supported (3 seeds)"), epochs (that its networks were trained, of
-        the report's), report says, this run (or, where it lacks the networks, what `short` gives), evidence, source
-        (section or tables of the report).
+        the report's), report says, this run (or, where it lacks the networks, what `short` gives), caution (why a
+        verdict may not hold, "" if nothing is known), evidence, source (section or tables of the report).
 
     Raises:
         InputError: two networks of one claim were tested on different images.
@@ -213,23 +217,24 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
             continue
         judgement = _judgement(claim, runs, judges)
         row = {"claim": claim.text, "verdict": judgement.verdict}
-        evidence, judged = [judgement.evidence], [judgement]
+        evidence, judged, cautions = [judgement.evidence], [judgement], []
         if short is not None:
             of_short = _judgement(claim, short, comparable)
             seeds = f" ({_seeds(comparable.only(*claim.names))})" if of_short.verdict in JUDGED else ""
             row["short schedule"] = of_short.verdict + seeds
             judged.append(of_short)
-            if of_short.verdict in JUDGED and claim.slow:
-                evidence.append(TOO_SHORT)
+            if of_short.verdict in JUDGED:
+                cautions += claim.early
             if of_short.evidence not in judgement.evidence:
                 evidence.append(f"short schedule: {of_short.evidence}")
         this_run = next((each.this_run for each in judged if each.this_run != NOT_RUN), NOT_RUN)
-        if claim.noisy and any(each.verdict != NOT_RUN for each in judged):
-            evidence.append(NOISE)
+        if claim.noisy and any(each.verdict in JUDGED for each in judged):
+            cautions.append(NOISE)
         row |= {
             "epochs": ", ".join(dict.fromkeys(runs.epochs(name) for name in claim.names)),
             "report says": _report_says(claim),
             "this run": this_run,
+            "caution": "; ".join(cautions),
             "evidence": "; ".join(evidence),
             "source": claim.source,
         }
@@ -258,21 +263,22 @@ def _final_network(runs: Runs, short: Runs) -> str:
         return "The final network was not trained on FER-2013 here, so nothing can be set beside the report's."
     reported = trained is candidates[0]
     schedule = "the report's schedule" if reported else f"a schedule of {trained.epochs(FINAL)} epochs"
-    width = trained.first()[FINAL].config["experiment"]["width"]
-    schedule += f", with {width:.0%} of its filters" * (width != 1)
     cells = []
     for test_set, images in (("clean", "clean"), ("distorted_overall", "distorted")):
         accuracy = trained.mean(FINAL, test_set, "accuracy")
         report = published_value(FINAL, test_set, "accuracy")
         whose = "report" if test_set == "clean" else "report's mean"
         cells.append(f"{accuracy:.1%} of the {images} images ({whose}: {report:.1%})")
-    seeds = _seeds(trained.only(FINAL))
-    return f"Trained on {schedule} ({seeds}), the final network recognises {' and '.join(cells)}."
+    shown = f"Trained on {schedule}{_size(trained.only(FINAL))}, the final network recognises {' and '.join(cells)}."
+    return shown + " We chose this reading partly by its numbers: agreement proves nothing." * reported
 
 
 def _counts(runs: Runs, short: Runs) -> str:
     """How many claims are supported, contradicted and undecided, and by which trainings."""
     frame, parts = verdicts(runs, short=short), []
+    judged = frame[["verdict", "short schedule"]].apply(lambda column: column.str.startswith(JUDGED))
+    if not judged.any(axis=None):
+        return f"None of the report's {len(frame)} claims can be judged by the trainings here."
     for column, schedule, judges in (
         ("verdict", "the report's schedule", runs.on_fer2013().as_reported()),
         ("short schedule", "a short schedule", _comparable(short)),
@@ -280,14 +286,17 @@ def _counts(runs: Runs, short: Runs) -> str:
         supported, contradicted, undecided = counts = [frame[column].str.startswith(word).sum() for word in JUDGED]
         if any(counts):
             parts.append(
-                f"trainings on {schedule} ({_seeds(judges.only(*networks()))}): {supported} supported, "
+                f"on {schedule}{_size(judges.only(*networks()))}: {supported} supported, "
                 f"{contradicted} contradicted, {undecided} undecided, {len(frame) - sum(counts)} not judged"
             )
-    if not parts:
-        return f"None of the report's {len(frame)} claims can be judged by the trainings here."
-    early = (frame["short schedule"].str.startswith(JUDGED) & np.array([claim.slow for claim in CLAIMS])).sum()
-    caution = f" But {TOO_SHORT}: {early} of its verdicts may turn." if early else ""
-    return f"Of the report's {len(frame)} claims, by {'; by '.join(parts)}.{caution}"
+        elif column == "verdict":
+            parts.append(f"none is judged on {schedule}")
+    counted = f"Of the report's {len(frame)} claims, {'; '.join(parts)}."
+    if early := (judged["short schedule"] & np.array([bool(claim.early) for claim in CLAIMS])).sum():
+        counted += f" Longer training may turn {early} of these."
+    if noisy := (judged.any(axis=1) & np.array([claim.noisy for claim in CLAIMS])).sum():
+        counted += f" {noisy} use a noise chosen to match the report."
+    return counted
 
 
 def _own_numbers() -> str:
@@ -347,6 +356,12 @@ def _judged(claim: Claim, runs: Runs) -> Judgement | None:
     judgement = RULES[claim.rule](claim, runs)
     seeds = ", ".join(str(len(trained)) for trained in runs.values() if trained)
     return judgement and judgement._replace(evidence=f"{judgement.evidence}; seeds: {seeds}")
+
+
+def _size(runs: Runs) -> str:
+    """How narrow the networks that were run are, and their seeds: ", with 25% of the filters (3 seeds)"."""
+    width = min(run.config["experiment"]["width"] for run in runs.first().values())
+    return f", with {width:.0%} of the filters" * (width != 1) + f" ({_seeds(runs)})"
 
 
 def _seeds(runs: Runs) -> str:

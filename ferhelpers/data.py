@@ -208,7 +208,7 @@ def find() -> tuple[str | Path, str]:
         paths = [path for path in sorted(folder.glob("*")) if not containers.is_litter(path.name)]
         entries = {re.sub(r"[-_ ]|\(\d+\)", "", path.name.lower()) + "/" * path.is_dir(): path for path in paths}
         known = [name for name in AUTO_NAMES if name in entries]
-        trees = {"train/", "test/", "validation/"} & entries.keys()
+        trees = {f"{tree}/" for tree in containers.TREES} & entries.keys()
         trees = trees if "train/" in trees and len(trees) > 1 else set()
         strange += [show(path.name) for name, path in entries.items() if name not in {*known, *trees}]
         also = f" Not known in data/: {', '.join(strange[:5])}{', ...' * (len(strange) > 5)}." if strange else ""

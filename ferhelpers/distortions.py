@@ -57,7 +57,7 @@ def _cast(noise):
     return noise.astype(np.int8).view(np.uint8)
 
 
-# The report's Gaussian noise (section 5.1.2) is a public snippet, repaired by its authors in a way that they do not
+# The report's Gaussian noise (section 5.1.2) is a public snippet, changed by its authors in a way that they do not
 # give, with "a variance value of 4". Each function below is one reading of that sentence. They take
 # images uint8 (N, 48, 48) and a seed (an int or a numpy Generator).
 

@@ -1,4 +1,4 @@
-"""The study as a table: every training that the report describes is one frozen, comparable Experiment."""
+"""The study as a table: every training, the report's and those beside them, is one frozen, comparable Experiment."""
 
 from __future__ import annotations
 
@@ -314,8 +314,9 @@ def efficientnet(settings: Settings) -> dict[str, Experiment]:
 def readings(settings: Settings) -> dict[str, Experiment]:
     """Three networks of the report by each reading of what it leaves open (notebook 06).
 
-    That is the scale of the pixels, the wiring, and whether 1 and 2 blocks were augmented after all. These two
-    end after 30 epochs; "full" is one block after all 100.
+    That is the scale of the pixels, and whether 1 and 2 blocks were augmented after all. These two end after 30
+    epochs; "full" is one block after all 100. "earlier" is how this study first read the report, in wiring, scale and
+    validation images, after all epochs.
     """
     one, two = ({"blocks": blocks} for blocks in (1, 2))
     final = {"blocks": 2, "dropout": 0.65, "augmentation": True}
@@ -325,7 +326,7 @@ def readings(settings: Settings) -> dict[str, Experiment]:
         for name, network in (("blocks_1", one), ("blocks_2", two)):
             networks[f"{name}_{scale}"] = settings.experiment(30, **network, scale=scale)
             networks[f"{name}_{scale}_augmented"] = settings.experiment(30, **network, scale=scale, augmentation=True)
-    earlier = {"wiring": "sequential", "scale": "byte", "validation": "by_image"}  # as this study first read it
+    earlier = {"wiring": "sequential", "scale": "byte", "validation": "by_image"}
     return {
         **networks,
         "blocks_1_full": settings.experiment(**one, scale="unit"),
@@ -411,7 +412,7 @@ ASIDE = {"06_final_model": readings, "09_robust_training": left_out}  # shown wh
 
 
 def everything(settings: Settings) -> dict[str, Experiment]:
-    """Every training that the report describes."""
+    """Every training that the report describes, and what `efficientnet` sets beside them."""
     return {name: experiment for factory in REPORTED.values() for name, experiment in factory(settings).items()}
 
 

@@ -56,8 +56,8 @@ def black_quarter(runs: Runs, layer: str) -> pd.DataFrame:
 
     Returns:
         DataFrame, one row a network: network, faces (those with heat in both maps), the mean share of a map's heat in
-        the black quarter (an even map: 0.25), in the same quarter of the whole face, the difference and its 95 %
-        interval (paired t).
+        the black quarter (an even map: 0.25), in the same quarter of the whole face, the difference, and low and
+        high, its 95 % interval (paired t).
 
     Raises:
         InputError: a network has no maps of this layer.
@@ -85,7 +85,8 @@ def black_quarter(runs: Runs, layer: str) -> pd.DataFrame:
                 "heat in the black quarter": occluded,
                 "in that quarter of the whole face": whole,
                 "difference": occluded - whole,
-                "95 % interval": f"{low:+.3f} to {high:+.3f}",
+                "low": low,
+                "high": high,
             }
         )
     return pd.DataFrame(rows)

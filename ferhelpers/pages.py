@@ -13,9 +13,10 @@ from nbconvert import HTMLExporter
 from PIL import Image
 from pygments.formatters import HtmlFormatter
 
+from ferhelpers.environment import hardware
 from ferhelpers.errors import InputError
 from ferhelpers.files import write_atomically
-from ferhelpers.notebook import hardware, render, table_html
+from ferhelpers.notebook import render, table_html
 from ferhelpers.parameters import read_cells
 from ferhelpers.progress import duration
 from ferhelpers.runs import MANIFEST, Run
@@ -113,7 +114,7 @@ def index_page(output: Path, notebooks: list[Path], command: str) -> Path:
         notebooks=entries,
         claims=next((record["claims"] for record in reversed(records) if record["claims"]), []),
         facts=[*_facts(records), ("Command", command)],
-        trainings=_trainings({Path(run) for record in records for run in record.get("runs", ())}),
+        trainings=_trainings({Path(run) for record in records for run in record["runs"]}),
     )
     page = output / "index.html"
     write_atomically(page, lambda file: file.write(text.encode()))

@@ -44,7 +44,7 @@ class Network(NamedTuple):
 
     Attributes:
         model: keras.Model (N, 48, 48, 1) -> logits (N, 7).
-        logits: function of uint8 images (N, 48, 48) -> float32 (N, 7): the mean over `robust.views`.
+        logits: function of uint8 images (N, 48, 48) -> float32 (N, 7), with a recipe means over `robust.views`.
         temperature: what logits are divided by, so that probabilities are calibrated on validation images.
     """
 

@@ -174,18 +174,17 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> Figure:
 
 
 @styled
-def confusion_matrices(matrices: dict[str, np.ndarray], classes) -> Figure:
+def confusion_matrices(matrices: dict[str, np.ndarray]) -> Figure:
     """Show confusion matrices, one below the other: counts as numbers, shares of the true class as colour.
 
     Args:
-        matrices: title -> int (K, K), rows = true class. Number and share of the diagonal are added to the title.
-        classes: K names.
+        matrices: title -> int (7, 7), rows = true class. Number and share of the diagonal are added to the title.
     """
     figure = Figure((WIDTH, 4.6 * len(matrices)), layout="constrained")
     panels = figure.subplots(len(matrices), squeeze=False)[:, 0]
     for axes, (title, counts) in zip(panels, matrices.items()):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        names = {"xticklabels": classes, "yticklabels": classes, "cbar_kws": {"label": "share of the true class"}}
+        names = {"xticklabels": CLASSES, "yticklabels": CLASSES, "cbar_kws": {"label": "share of the true class"}}
         numbers = {"annot": counts, "fmt": "d", "annot_kws": {"fontsize": 11}}
         seaborn.heatmap(shares, vmin=0, vmax=1, cmap="Blues", linewidths=1, ax=axes, **names, **numbers)
         axes.collections[0].colorbar.outline.set_visible(False)

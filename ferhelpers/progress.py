@@ -54,7 +54,7 @@ class Progress(AbstractContextManager):
 
     def finish(self) -> None:
         """The notebook is done."""
-        self._show(f"done in {time.monotonic() - self._began:.0f} s")
+        self._show(f"done in {duration(time.monotonic() - self._began)}")
 
     def cell_begins(self, cell, cell_index) -> None:
         self.source = cell.source

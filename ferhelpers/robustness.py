@@ -170,15 +170,13 @@ def heat_in_words(shares: pd.DataFrame) -> list[str]:
     """What `explanations.black_quarter` says."""
     if "result" in shares:  # "not run"
         return []
-    sentences = []
-    for _, row in shares.iterrows():
-        low, high = map(float, row["95 % interval"].split(" to "))
-        sentences.append(
-            f"{row.network} has {row['heat in the black quarter']:.0%} of its heat in the black quarter, and "
-            f"{row['in that quarter of the whole face']:.0%} in that quarter of the whole face ({row.faces} faces; "
-            f"95 % interval of the difference {row['95 % interval']}{', so it may be chance' * (low <= 0 <= high)})."
-        )
-    return sentences
+    return [
+        f"{row.network} has {row['heat in the black quarter']:.0%} of its heat in the black quarter, and "
+        f"{row['in that quarter of the whole face']:.0%} in that quarter of the whole face ({row.faces} faces; 95 % "
+        f"interval of the difference {row.low:+.3f} to {row.high:+.3f}"
+        f"{', so it may be chance' * (row.low <= 0 <= row.high)})."
+        for _, row in shares.iterrows()
+    ]
 
 
 def answer(runs: Runs) -> list[str]:

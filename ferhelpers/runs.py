@@ -6,7 +6,7 @@
         history.csv      one line an epoch
         predictions.npz  logits (float16) of every test set and of the validation images, and their labels
         metrics.json     what evaluation.scores makes of them
-        gradcam.npz      heat maps of every convolution on the chosen images, clean and occluded (CNNs)
+        gradcam.npz      heat maps of every convolution on the chosen images, clean and occluded (no EfficientNet)
         model.keras      the trained network
         manifest.json    SHA-256 of each of these; written last, atomically: a folder without it is not a run yet
         checkpoint       only while it trains; replaced atomically after every epoch, with its own SHA-256
@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -101,14 +100,14 @@ class Run(Predictions):
 
     @property
     def layers(self) -> list[str]:
-        """The layers that have heat maps: the convolutions of a CNN, from input to output."""
+        """The layers that have heat maps: the convolutions, from input to output."""
         return [name.removeprefix("clean/") for name in self._arrays("gradcam.npz") if name.startswith("clean/")]
 
     def heatmaps(self, layer: str, test_set: str = "clean") -> np.ndarray:
         """Grad-CAM of one layer on the chosen images: float32 (n, h, w), 0..1, at the layer's own resolution.
 
         Args:
-            layer: a convolution of a CNN.
+            layer: one of `layers`.
             test_set: "clean" or "occlusion".
         """
         return self._arrays("gradcam.npz")[f"{test_set}/{layer}"].astype("float32")
@@ -120,7 +119,7 @@ class Run(Predictions):
         from ferhelpers import layers  # noqa: F401  registers the classes that the file names
 
         if not (self.folder / "model.keras").exists():
-            again = re.sub(r" --output \S+", "", self.config["command"]) + " --output outputs/again"
+            again = f"{self.config['command']} --output outputs/again"  # the last --output counts
             raise InputError(f"{self.folder} holds numbers without the network; to have it, train it again: {again}")
         self._read("model.keras")
         return keras.saving.load_model(self.folder / "model.keras", compile=False, safe_mode=True)

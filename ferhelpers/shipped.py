@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 def card() -> dict:
-    """What is known of the network: width, temperature, experiment, command, data, sha256, and scores by test set."""
+    """What is known of the network: its run, experiment, command, data, size, temperature, sha256, and its scores."""
     return json.loads((FOLDER / "robust.json").read_text(encoding="utf-8"))
 
 

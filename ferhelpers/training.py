@@ -243,7 +243,7 @@ def fit(
 def _evaluate(
     model: keras.Model, experiment: Experiment, dataset: Dataset, validation: Split, chosen: list[int]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The arrays of predictions.npz, and those of gradcam.npz: heat maps of a CNN on the `chosen` public images."""
+    """The arrays of predictions.npz, and those of gradcam.npz: heat maps on the `chosen` public images."""
     more = robust.test_sets(dataset, validation) if experiment.recipe else distortions.noise_sets(dataset)
     test_sets = {**distortions.test_sets(dataset), **more, "validation": validation}
     images = np.concatenate([split.images for split in test_sets.values()])

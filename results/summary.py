@@ -52,7 +52,7 @@ def results_page() -> str:
         "each test set. Its test images may be others (`docs/findings.md`).",
         _markdown(robustness.six_sets(robust.only(*robustness.SIDE_BY_SIDE)).reset_index()),
         "Accuracy by kind of distortion, on whole test sets. The five after clean are means over the textbook's "
-        "severities; the last six are never used in training.",
+        "severities. No training holds the last six (contrast changes by a fifth at most).",
         _markdown(robustness.matrix(robust).map("{:.3f}".format).reset_index()),
         "## Readings of how the report trained",
         "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
@@ -66,15 +66,18 @@ def results_page() -> str:
         "the nearest in accuracy first. These are draws of their own: compare the first with Gaussian noise above.",
         _markdown(defects.noise_readings(trained("full"))),
         "## How much a draw of the noise matters",
-        f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`):",
+        f"Mean ± standard deviation over {len(draws.SEEDS)} draws, on all of PublicTest (`draws.py`). On "
+        "the report's fifths a draw matters about twice as much:",
         _markdown(draws.summary(pd.read_csv(draws.TABLE))),
         "## How far apart seeds lie",
         "Standard deviation between seeds of one network on whole test sets, pooled over networks: those of the claims "
-        "on the short schedule, then those of notebook 9. `evaluation.seed_spread` rests on them:",
+        "on the short schedule, then those of notebook 9. `evaluation.seed_spread` rests on them where the rate falls "
+        "to 0. On the report's schedule no two seeds were compared: its spread is assumed.",
         _markdown(tables.seed_spreads(trained("fast").only(*claims.networks()))),
         _markdown(tables.seed_spreads(robust)),
         "## Claims",
-        "*Here* is by the first schedule that has a verdict.",
+        "*Here* is by the first schedule that has a verdict. The networks of the short schedule have a quarter of the "
+        "filters. Notebook 3 explains the cautions.",
         _markdown(
             claims.verdicts(trained("full"), short=trained("fast"))
             .drop(columns=["evidence", "epochs"])
@@ -107,7 +110,7 @@ def answer() -> str:
     columns = {"the report's final network": tables.pairs(by_network().loc["final"])}
     columns |= {label: tables.pairs(tables.six(Runs(shown=seeds), "shown")) for label, seeds in networks.items()}
     table = pd.DataFrame(columns).rename_axis("accuracy / loss").reset_index()
-    note = "*The table and the first sentence test each distortion on a fifth of the images, the rest on all.*"
+    note = "*The table and first sentence test each distortion on a fifth of the images, the rest on all.*"
     figure = f"![Accuracy by severity of distortion, by training images]({FIGURE.relative_to(ROOT)})"
     one_view = shipped.card()["scores"]["clean/one view"]["accuracy"]
     best = robustness.best_reported().accuracy["clean"]

@@ -36,6 +36,8 @@ class FakeRun:
     its content that are not an Experiment's defaults.
     """
 
+    views = False
+
     def __init__(
         self, accuracy=0.5, confidence=2.0, n=1000, per_set=None, history=None, swap=None, weights="none", **experiment
     ):

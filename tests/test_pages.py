@@ -24,6 +24,7 @@ CLAIMS = [
         "epochs": "100 of 100",
         "report says": "0.687 against 0.671",
         "this run": "0.701 against 0.655",
+        "caution": "narrow",
         "evidence": "1 of 1 comparisons support it",
         "source": "7, Table 3",
     }
@@ -192,7 +193,7 @@ def test_a_claim_is_a_line_with_its_verdict_in_words_and_its_evidence_folded(sit
     verdicts = ["supported", "contradicted", "undecided", "trained otherwise", "not run"]
     assert [line.b.text for line in lines] == verdicts
     assert len({line.b["style"] for line in lines}) == 4  # the last two are no verdicts, and alike
-    line = "Claim 0 <of> the report supported report: 0.687 against 0.671 here: 0.701 against 0.655"
+    line = "Claim 0 <of> the report supported report: 0.687 against 0.671 here: 0.701 against 0.655 caution: narrow"
     assert " ".join(lines[0].summary.text.split()) == line
     evidence = ["1 of 1 comparisons support it.", "Report: 7, Table 3. Epochs: 100 of 100."]
     assert [p.text for p in lines[0].find_all("p")] == evidence

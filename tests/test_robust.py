@@ -205,9 +205,12 @@ def test_sentences_say_what_the_tables_hold(runs):
     row = {"network": "A", "faces": 4, "heat in the black quarter": 0.2, "in that quarter of the whole face": 0.31}
     heat = (
         "A has 20% of its heat in the black quarter, and 31% in that quarter of the whole face "
-        "(4 faces; 95 % interval of the difference -0.2 to +0.1, so it may be chance)."
+        "(4 faces; 95 % interval of the difference {}, so it may be chance)."
     )
-    assert robustness.heat_in_words(pd.DataFrame([row | {"95 % interval": "-0.2 to +0.1"}])) == [heat]
+    shown = (row | {"low": low, "high": 0.1} for low in (-0.2, 0.0004))
+    by_chance, clear = robustness.heat_in_words(pd.DataFrame(shown))
+    assert by_chance == heat.format("-0.200 to +0.100")
+    assert clear == heat.format("+0.000 to +0.100").replace(", so it may be chance", "")  # it does not hold 0
 
 
 def test_networks_that_were_trained_aside_have_sentences():
