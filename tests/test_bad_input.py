@@ -237,6 +237,7 @@ ARGUMENTS = [
         ["--train-only", "--networks", "finale"],
         "no chosen notebook trains 'finale'; there are baseline_test_validation, baseline",
     ),
+    (["--train-only", "--networks", "final,lite"], "by this profile no chosen notebook trains 'lite'; there are"),
     (["--train-only", "--networks", ""], "no chosen notebook trains ''"),
     (["--train-only", "--networks", "final", "--only", "04"], "no chosen notebook trains 'final'; there are blocks_1"),
     (["--train-only", "--only", "01,02"], "no chosen notebook trains a network"),

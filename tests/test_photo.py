@@ -266,7 +266,7 @@ def test_without_the_detector_a_photo_is_refused_and_a_cropped_face_is_not(monke
 
 @pytest.mark.slow
 def test_a_stored_run_can_be_asked(tmp_path, faces):
-    run = training.train(Experiment(blocks=1, width=0.1, epochs=1), faces, Store(tmp_path, "command"))
+    run = training.train(Experiment(blocks=1, width=0.1, epochs=1), faces, Store(tmp_path, "train --output 'my runs'"))
     (face,) = photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
     logits = training.predict(run.model(), faces.public.images[:1])  # one view, as this run was tested
     expected = special.softmax(logits[0] / calibration.run_temperature(run))
@@ -274,5 +274,5 @@ def test_a_stored_run_can_be_asked(tmp_path, faces):
     assert photo.heat([face], run.folder).shape == (1, 48, 48, 3)
     (run.folder / "model.keras").unlink()
     photo.network.cache_clear()
-    with pytest.raises(InputError, match="numbers without the network; .* again: command --output outputs/again"):
+    with pytest.raises(InputError, match="again: train --output 'my runs' --output outputs/again"):
         photo.recognise(faces.public.images[0], cropped=True, run=run.folder)
