@@ -196,15 +196,13 @@ def _gpus() -> list[tuple[str, float]]:
             major, minor = details.get("compute_capability", (0, 0))
             gpus.append((details.get("device_name", gpu.name), major + minor / 10))
         return gpus
-    if keras.backend.backend() == "jax":
-        import jax
+    import jax
 
-        return [
-            (device.device_kind, float(getattr(device, "compute_capability", None) or 0))
-            for device in jax.devices()
-            if device.platform in ("gpu", "cuda", "rocm")
-        ]
-    return []
+    return [
+        (device.device_kind, float(getattr(device, "compute_capability", None) or 0))
+        for device in jax.devices()
+        if device.platform in ("gpu", "cuda", "rocm")
+    ]
 
 
 def _cpu_info(field: str) -> str:

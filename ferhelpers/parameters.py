@@ -8,10 +8,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import io
 import json
 import math
-import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +49,11 @@ SHARED = {
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One line `NAME: type = default  # help` of a `parameters` cell."""
+    """One line `NAME: type = default` of a `parameters` cell."""
 
     name: str
     type: type
     default: str | int | float | bool
-    help: str
 
 
 def declared(notebook: Path) -> dict[str, Parameter]:
@@ -72,16 +69,10 @@ def declared(notebook: Path) -> dict[str, Parameter]:
     cells = [cell for cell in read_cells(notebook) if "parameters" in cell["metadata"].get("tags", [])]
     if len(cells) != 1:
         raise InputError(f"{notebook}: {len(cells)} cells are tagged `parameters`; it needs exactly one")
-    source = cells[0]["source"]
     try:
-        lines = ast.parse(source).body
+        lines = ast.parse(cells[0]["source"]).body
     except SyntaxError as error:
         raise InputError(f"{notebook}: `parameters` cell, line {error.lineno}: not Python") from error
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
     parameters = {}
     for line in lines:
         where = f"{notebook}: `parameters` cell, line {line.lineno}"
@@ -91,8 +82,7 @@ def declared(notebook: Path) -> dict[str, Parameter]:
             raise InputError(f"{where}: write NAME: type = literal, with type {', '.join(TYPES)}") from error
         if type(value) is not kind:
             raise InputError(f"{where}: the default of {name} is not of type {kind.__name__}")
-        of_line = (comments[number] for number in range(line.lineno, line.end_lineno + 1) if number in comments)
-        parameters[name] = Parameter(name, kind, value, next(of_line, ""))
+        parameters[name] = Parameter(name, kind, value)
     return parameters
 
 
@@ -194,4 +184,4 @@ def read_profile(profile: str) -> dict:
 
 
 def _shared() -> dict[str, Parameter]:
-    return {name: Parameter(name, kind, kind(), "") for name, (kind, *_) in SHARED.items()}
+    return {name: Parameter(name, kind, kind()) for name, (kind, *_) in SHARED.items()}

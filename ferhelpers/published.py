@@ -120,5 +120,4 @@ def published_value(experiment: str, test_set: str, metric: str) -> float:
 def published_confusions() -> dict[str, np.ndarray]:
     """The report's confusion matrices: experiment -> int (7, 7), as printed. Source: report, 6.1.2, 6.1.3, 9."""
     text = resources.files("ferhelpers").joinpath("published/report_confusions.json").read_text()
-    names = ("baseline_test_validation", "baseline", "final")
-    return {name: np.array(matrix) for name, matrix in zip(names, json.loads(text).values())}
+    return {name: np.array(matrix) for name, matrix in json.loads(text).items()}

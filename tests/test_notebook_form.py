@@ -148,8 +148,9 @@ def test_parameters_are_the_shared_ones_with_the_values_of_the_short_schedule(pa
         assert declared.keys() >= (TRAINING if path.stem in experiments.REPORTED else EVERYWHERE)
         assert declared["DATA"].default == "auto"
     assert ("DATA" in declared) == (path.stem != "10_your_photo")
+    (cell,) = (cell for cell in code(read(path)) if "parameters" in cell.metadata.get("tags", []))
+    assert all("  # " in line for line in cell.source.splitlines()), "a parameter lacks its explanation"
     for name, parameter in declared.items():
-        assert parameter.help, f"{name} has no help"
         if name in parameters.SHARED:
             assert parameter.type is parameters.SHARED[name][0]
             parameters.convert(parameter, parameter.default, path.name)

@@ -23,7 +23,7 @@ def notebook(tmp_path, source, tags=("parameters",)):
     return path
 
 
-def test_declared_reads_names_types_defaults_and_help(tmp_path):
+def test_declared_reads_names_types_and_defaults(tmp_path):
     source = [
         'RATE: float = 1e-4  # step of "Adam" # at the start\n',
         "\n",
@@ -32,10 +32,10 @@ def test_declared_reads_names_types_defaults_and_help(tmp_path):
         "DEPTH: int = (\n    3  # wrapped\n)",
     ]
     assert list(parameters.declared(notebook(tmp_path, source)).values()) == [
-        Parameter("RATE", float, 1e-4, 'step of "Adam" # at the start'),
-        Parameter("NAME", str, "a # b", ""),
-        Parameter("DEEP", bool, True, "or not"),
-        Parameter("DEPTH", int, 3, "wrapped"),
+        Parameter("RATE", float, 1e-4),
+        Parameter("NAME", str, "a # b"),
+        Parameter("DEEP", bool, True),
+        Parameter("DEPTH", int, 3),
     ]
 
 
@@ -68,14 +68,14 @@ def test_declared_wants_one_parameters_cell_in_a_notebook(tmp_path):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_written_as_text_is_read_back(number):
-    assert parameters.convert(Parameter("X", float, 0.0, ""), repr(number), "here") == number
+    assert parameters.convert(Parameter("X", float, 0.0), repr(number), "here") == number
 
 
 @given(st.integers())
 def test_an_integer_written_as_text_is_read_back(number):
-    assert parameters.convert(Parameter("X", int, 0, ""), str(number), "here") == number
+    assert parameters.convert(Parameter("X", int, 0), str(number), "here") == number
     with pytest.raises(InputError, match="X takes a whole number"):
-        parameters.convert(Parameter("X", int, 0, ""), f"{number}.5", "here")
+        parameters.convert(Parameter("X", int, 0), f"{number}.5", "here")
 
 
 @given(
@@ -83,7 +83,7 @@ def test_an_integer_written_as_text_is_read_back(number):
 )
 def test_anything_becomes_the_declared_type_or_an_input_error(kind, value):
     try:
-        converted = parameters.convert(Parameter("X", kind, kind(), ""), value, "here")
+        converted = parameters.convert(Parameter("X", kind, kind()), value, "here")
     except InputError as error:
         assert "here: X" in str(error)
         assert len(str(error).splitlines()) == 1
@@ -161,7 +161,7 @@ def test_ranges_of_the_shared_parameters(name, right, wrong):
 
 
 def test_merge_replaces_layer_by_layer_and_knows_its_names():
-    declared = {"EPOCHS": Parameter("EPOCHS", int, 8, ""), "WIDTH": Parameter("WIDTH", float, 0.25, "")}
+    declared = {"EPOCHS": Parameter("EPOCHS", int, 8), "WIDTH": Parameter("WIDTH", float, 0.25)}
     assert parameters.merge(declared) == {"EPOCHS": 8, "WIDTH": 0.25}
     assert parameters.merge(declared, ("a", {"EPOCHS": 4}), ("b", {"EPOCHS": "2"})) == {"EPOCHS": 2, "WIDTH": 0.25}
     with pytest.raises(InputError, match="a: there is no parameter DEPTH; there are EPOCHS, WIDTH"):
