@@ -42,8 +42,8 @@ JUDGED = (SUPPORTED, CONTRADICTED, UNDECIDED)
 VERDICTS = (*JUDGED, OTHERWISE, NOT_RUN)
 # Why a verdict may not hold; the last two of the short schedule, whose networks are narrow, too.
 NOISE = "noise chosen to match the report"
-DROPOUT = "too short or too narrow for dropout 0.65"
-OVERFITTING = "ends before overfitting raises losses"
+DROPOUT = "short schedule too short or too narrow for dropout 0.65"
+OVERFITTING = "short schedule ends before overfitting raises losses"
 
 
 class Claim(NamedTuple):
@@ -290,10 +290,10 @@ def _counts(runs: Runs, short: Runs) -> str:
                 f"{contradicted} contradicted, {undecided} undecided, {len(frame) - sum(counts)} not judged"
             )
         elif column == "verdict":
-            parts.append(f"none is judged on {schedule}")
+            parts.append("none is judged on its schedule")
     counted = f"Of the report's {len(frame)} claims, {'; '.join(parts)}."
     if early := (judged["short schedule"] & np.array([bool(claim.early) for claim in CLAIMS])).sum():
-        counted += f" Longer training may turn {early} of these."
+        counted += f" Longer training of wider networks may turn {early}."
     if noisy := (judged.any(axis=1) & np.array([claim.noisy for claim in CLAIMS])).sum():
         counted += f" {noisy} use a noise chosen to match the report."
     return counted

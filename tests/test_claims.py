@@ -472,7 +472,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
     assert final.startswith("Trained on a schedule of 12 of 55 epochs (3 seeds), the final network recognises")
     narrow = Runs(final=seeds(0.6, epochs=12, study_epochs=12, width=0.25, history=curves(12)))
     assert "12 of 55 epochs, with 25% of the filters (3 seeds)" in claims.answer(Runs(), narrow)[0]
-    assert "none is judged on the report's schedule; on a short schedule (3 seeds): " in counts
+    assert "none is judged on its schedule; on a short schedule (3 seeds): " in counts
     frame = claims.verdicts(Runs(), short=short_study(final=0.6))
     judged = frame["short schedule"].str.startswith(claims.JUDGED)
     early = np.array(
@@ -481,7 +481,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
             for claim in claims.CLAIMS
         ]
     )
-    assert f" Longer training may turn {(judged & early).sum()} of these." in counts
+    assert f" Longer training of wider networks may turn {(judged & early).sum()}." in counts
     assert 0 < (judged & early).sum() < judged.sum()
     assert not frame["caution"][~judged].any() and frame["caution"][judged & early].all()
 
