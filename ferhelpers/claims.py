@@ -228,7 +228,7 @@ def verdicts(runs: Runs, notebook: str | None = None, short: Runs | None = None)
             if of_short.evidence not in judgement.evidence:
                 evidence.append(f"short schedule: {of_short.evidence}")
         this_run = next((each.this_run for each in judged if each.this_run != NOT_RUN), NOT_RUN)
-        if claim.noisy and any(each.verdict in JUDGED for each in judged):
+        if claim.noisy and any(each.verdict != NOT_RUN for each in judged):
             cautions.append(NOISE)
         row |= {
             "epochs": ", ".join(dict.fromkeys(runs.epochs(name) for name in claim.names)),
