@@ -295,7 +295,7 @@ def _counts(runs: Runs, short: Runs) -> str:
     if early := (judged["short schedule"] & np.array([bool(claim.early) for claim in CLAIMS])).sum():
         counted += f" Longer training of wider networks may turn {early}."
     if noisy := (judged.any(axis=1) & np.array([claim.noisy for claim in CLAIMS])).sum():
-        counted += f" {noisy} use a noise chosen to match the report."
+        counted += f" {noisy} verdicts use a noise chosen to match the report."
     return counted
 
 

@@ -55,9 +55,11 @@ def results_page() -> str:
         "severities. No training holds the last six (contrast changes by a fifth at most).",
         _markdown(robustness.matrix(robust).map("{:.3f}".format).reset_index()),
         "## Readings of how the report trained",
-        "Accuracy / loss in the report's layout (notebook 6). *Earlier* is how this study read the report at first: "
+        "Accuracy / loss in the report's layout (notebook 6). *Unit*: pixels 0..1, wired as the tutorial. *Byte*: the "
+        "same at 0..255. *Full*: *unit* after all epochs. *Earlier* is how this study read the report at first: "
         "every convolution normalised, pixels 0..255, copies of validation images among the training images. *Lite* is "
-        "EfficientNet-Lite0 from ImageNet weights (notebook 7).",
+        "EfficientNet-Lite0 from ImageNet weights (notebook 7). *Distance*: mean distance of accuracies from the "
+        "report's. *Factor*: mean ratio of the larger loss to the smaller.",
         _markdown(tables.readings(Runs({**tried, **trained("full").only("lite_frozen", "lite")}))),
         "Wiring or scale? The final network by the short schedule:",
         _markdown(tables.readings(trained("fast", readings).only("final_unit", "final_byte", "final_earlier"))),
@@ -76,8 +78,9 @@ def results_page() -> str:
         _markdown(tables.seed_spreads(trained("fast").only(*claims.networks()))),
         _markdown(tables.seed_spreads(robust)),
         "## Claims",
-        "*Here* is by the first schedule that has a verdict. The networks of the short schedule have a quarter of the "
-        "filters. Notebook 3 explains the cautions.",
+        "*Here* is by the first schedule that has a verdict, on whole test sets. The networks of the short schedule "
+        "have a quarter of the filters. *Trained otherwise*: the training's schedule, length or weights cannot answer; "
+        "the notebooks say why. Notebook 3 explains the cautions.",
         _markdown(
             claims.verdicts(trained("full"), short=trained("fast"))
             .drop(columns=["evidence", "epochs"])

@@ -466,7 +466,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_schedules():
     noisy = sum(claim.noisy and word in claims.JUDGED for claim, word in zip(claims.CLAIMS, verdicts))
     assert counts == (
         f"Of the report's {len(verdicts)} claims, on the report's schedule (3 seeds): {by_these}."
-        f" {noisy} use a noise chosen to match the report."
+        f" {noisy} verdicts use a noise chosen to match the report."
     )
     final, counts, _ = claims.answer(Runs(), short_study(final=0.6))
     assert final.startswith("Trained on a schedule of 12 of 55 epochs (3 seeds), the final network recognises")
